@@ -1,0 +1,1 @@
+"""The networks: single-device, stateless, with the published tensor names."""

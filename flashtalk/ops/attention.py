@@ -1,0 +1,91 @@
+"""Attention kernels by name. Engines choose one (`select_attention`) and hand the function to the models.
+
+To add a kernel: write `load()` and `why_not()` and add a line to BACKENDS; the parity test finds it by itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from flashtalk.errors import ConfigError
+from flashtalk.types import Attend
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One kernel: how to get its function, and why it cannot run on a device (empty if it can)."""
+
+    load: Callable[[], Attend]
+    why_not: Callable[[torch.device], str]
+
+
+def attend_sdpa(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
+    """The plain twin of every other kernel: torch's scaled_dot_product_attention, kernel of torch's choice."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BLNE, k_BLNE, v_BLNE))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def select_attention(name: str, device: torch.device) -> tuple[str, Attend]:
+    """The kernel called `name` and its real name; `auto` is the first usable of FASTEST_FIRST. Raises ConfigError."""
+    if name == "auto":
+        name = next(known for known in FASTEST_FIRST if not BACKENDS[known].why_not(device))
+    if name not in BACKENDS:
+        raise ConfigError(f"attention '{name}' is unknown; known are auto, {', '.join(BACKENDS)}")
+    reason = BACKENDS[name].why_not(device)
+    if reason:
+        raise ConfigError(f"attention '{name}' cannot run on {device}: {reason}; `auto` picks one that can")
+    return name, BACKENDS[name].load()
+
+
+def _load_cudnn() -> Attend:
+    def attend(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+            return attend_sdpa(q_BLNE, k_BLNE, v_BLNE)
+
+    return attend
+
+
+def _load_flash2() -> Attend:
+    from flash_attn import flash_attn_func  # noqa: PLC0415  optional, compiled for CUDA
+
+    return lambda q, k, v: flash_attn_func(q, k, v)
+
+
+def _load_flash3() -> Attend:
+    from flash_attn_interface import flash_attn_func  # noqa: PLC0415  optional, compiled for Hopper
+
+    def attend(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
+        out = flash_attn_func(q_BLNE, k_BLNE, v_BLNE)
+        return out[0] if isinstance(out, tuple) else out
+
+    return attend
+
+
+def _needs(package: str, capability: tuple[int, int]) -> Callable[[torch.device], str]:
+    def why_not(device: torch.device) -> str:
+        if device.type != "cuda":
+            return "it needs a CUDA device"
+        if package and importlib.util.find_spec(package) is None:
+            return f"the package {package} is not installed"
+        if torch.cuda.get_device_capability(device) < capability:
+            return f"it needs compute capability {capability[0]}.{capability[1]}"
+        return ""
+
+    return why_not
+
+
+BACKENDS = {
+    "sdpa": Backend(lambda: attend_sdpa, lambda _device: ""),
+    "cudnn": Backend(_load_cudnn, _needs("", (8, 0))),
+    "flash2": Backend(_load_flash2, _needs("flash_attn", (8, 0))),
+    "flash3": Backend(_load_flash3, _needs("flash_attn_interface", (9, 0))),
+}
+
+FASTEST_FIRST = ("flash3", "cudnn", "flash2", "sdpa")
