@@ -25,6 +25,9 @@ Span = Callable[[str], AbstractContextManager[None]]
 NoiseSource = Callable[[int, int, tuple[int, ...]], Tensor]
 """noise(chunk_index, draw_index, shape) -> standard-normal float32; the same arguments give the same numbers."""
 
+WindowSource = Callable[[int, int], Tensor]
+"""windows(chunk_index, frames) -> audio features [1, F, K, layers * width] of a chunk's frames with their neighbours."""
+
 
 @dataclass(frozen=True)
 class Grid:

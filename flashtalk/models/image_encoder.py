@@ -22,7 +22,7 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ImageEncoder(nn.Module):
-    """Picture -> rows for the diffusion transformer. The last block and what follows it are neither held nor computed."""
+    """Picture -> rows for the diffusion transformer. The last block and what follows it are not held."""
 
     PREFIX: ClassVar[str] = "visual."
     """Before each name in the published file, whose other tensors belong to the text tower."""
@@ -32,11 +32,11 @@ class ImageEncoder(nn.Module):
         self.config = config
         tower = CLIPVisionModel(_clip_config(config))
         # Parts instead of the tower: its embedding has a computed buffer, which a build on the meta device would lose.
-        self.patch_embedding: nn.Conv2d = tower.embeddings.patch_embedding
-        self.class_embedding: nn.Parameter = tower.embeddings.class_embedding
-        self.position_embedding: nn.Parameter = tower.embeddings.position_embedding.weight
-        self.pre_norm: nn.LayerNorm = tower.pre_layrnorm
-        self.blocks: nn.ModuleList = tower.encoder.layers
+        self.patch_embedding = tower.embeddings.patch_embedding
+        self.class_embedding = tower.embeddings.class_embedding
+        self.position_embedding = tower.embeddings.position_embedding.weight
+        self.pre_norm = tower.pre_layrnorm
+        self.blocks = tower.encoder.layers
         self.eval()
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def _normalise(pixels_BCHW: Tensor) -> Tensor:
 
 
 def _clip_config(config: ImageEncoderConfig) -> CLIPVisionConfig:
-    return CLIPVisionConfig(
+    return CLIPVisionConfig(  # type: ignore[call-arg]  # attn_implementation is the base class's
         hidden_size=config.dim,
         intermediate_size=config.dim * config.mlp_ratio,
         num_hidden_layers=config.num_layers - 1,

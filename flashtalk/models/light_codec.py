@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flashtalk.config import LightCodecConfig
 from flashtalk.models.causal import StreamCache
+from flashtalk.ops.constants import per_channel
 
 RGB = 3
 
@@ -116,9 +117,7 @@ class LightCodec(nn.Module):
     def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
         channels = self.latent_channels
         mean, std = self.config.latent_mean or (0.0,) * channels, self.config.latent_std or (1.0,) * channels
-        numbers = torch.tensor((mean, std), dtype=torch.float32).to(like.device, non_blocking=True)
-        shift, scale = numbers.view(2, 1, -1, 1, 1, 1)
-        return shift, scale
+        return per_channel(mean, like), per_channel(std, like)
 
 
 def _encoder(config: LightCodecConfig) -> nn.Sequential:

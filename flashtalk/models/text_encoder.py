@@ -117,6 +117,7 @@ def clean_prompt(text: str) -> str:
 
 
 def _load_file_tokenizer(config: TextEncoderConfig, folder: Path | None) -> FileTokenizer:
+    # Not AutoTokenizer: it rebuilds umT5's tokenizer as T5's, which turns rare letters into <unk> instead of bytes.
     path = folder / config.tokenizer / "tokenizer.json" if folder is not None else None
     if path is None or not path.is_file():
         raise CheckpointError(
@@ -126,10 +127,10 @@ def _load_file_tokenizer(config: TextEncoderConfig, folder: Path | None) -> File
     try:
         model = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for a damaged file
-        raise CheckpointError(f"the tokenizer '{config.tokenizer}/tokenizer.json' is damaged; fetch it again") from error
-    _check_tokenizer(config, model)
+        raise CheckpointError(f"the file '{config.tokenizer}/tokenizer.json' is damaged: fetch it again") from error
     model.no_padding()
     model.enable_truncation(config.max_tokens)
+    _check_tokenizer(config, model)
     return FileTokenizer(model)
 
 
@@ -139,7 +140,7 @@ def _check_tokenizer(config: TextEncoderConfig, model: tokenizers.Tokenizer) -> 
             f"the tokenizer '{config.tokenizer}' has {model.get_vocab_size()} tokens, but the text encoder knows "
             f"{config.vocab_size}: they belong to different models"
         )
-    if model.encode("").ids != [EOS_ID]:
+    if model.encode("").ids[-1:] != [EOS_ID]:
         raise CheckpointError(
             f"the tokenizer '{config.tokenizer}' does not end a text with id {EOS_ID}, as umT5 needs: "
             "it belongs to another model"
@@ -147,7 +148,7 @@ def _check_tokenizer(config: TextEncoderConfig, model: tokenizers.Tokenizer) -> 
 
 
 def _umt5_config(config: TextEncoderConfig) -> UMT5Config:
-    return UMT5Config(
+    return UMT5Config(  # type: ignore[call-arg]  # attn_implementation is the base class's
         vocab_size=config.vocab_size,
         d_model=config.dim,
         d_kv=config.attention_dim // config.num_heads,

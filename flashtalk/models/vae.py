@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from flashtalk.config import WanVAEConfig
 from flashtalk.models.causal import CausalConv3d, StreamCache
+from flashtalk.ops.constants import per_channel
 
 
 class ChannelNorm(nn.Module):
@@ -188,8 +189,8 @@ class WanVAE(nn.Module):
         cache = StreamCache()
         features = self.encoder(pixels_BCFHW.to(self.conv1.weight.dtype), cache)
         mean, _log_variance = self.conv1(features, cache).float().chunk(2, dim=1)
-        shift, scale = self._normalisation(mean)
-        return (mean - shift) / scale
+        config = self.config
+        return (mean - per_channel(config.latent_mean, mean)) / per_channel(config.latent_std, mean)
 
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Normalised latents -> pixels in [-1, 1], float32 [B, 3, 1 + 4 (T - 1), 8H, 8W]."""
@@ -202,14 +203,10 @@ class WanVAE(nn.Module):
             yield self._decode(latent, cache)
 
     def _decode(self, latents_BCTHW: Tensor, cache: StreamCache) -> Tensor:
-        shift, scale = self._normalisation(latents_BCTHW)
-        z = (latents_BCTHW.float() * scale + shift).to(self.conv2.weight.dtype)
+        z = latents_BCTHW.float()
+        z = z * per_channel(self.config.latent_std, z) + per_channel(self.config.latent_mean, z)
+        z = z.to(self.conv2.weight.dtype)
         return self.decoder(self.conv2(z, cache), cache).float().clamp(-1, 1)
-
-    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        numbers = torch.tensor((self.config.latent_mean, self.config.latent_std), dtype=torch.float32)
-        shift, scale = numbers.to(like.device, non_blocking=True).view(2, 1, -1, 1, 1, 1)
-        return shift, scale
 
 
 def _middle(width: int) -> nn.Sequential:

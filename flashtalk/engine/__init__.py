@@ -1,0 +1,1 @@
+"""Weights on a device and the sessions that share them."""

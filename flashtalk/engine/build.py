@@ -1,0 +1,125 @@
+"""Config -> Networks, in a fixed order: meta, weights, attention kernel, compile. Called by engine/engine.py.
+
+Each later concern (quantise, parallelise, capture) is one line in `build_networks`, attached from outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from flashtalk.checkpoint import Checkpoint, DtypeOf, init_component, load_component, open_checkpoint
+from flashtalk.config import CheckpointConfig, Config, LightCodecConfig, ModelConfig, RuntimeConfig
+from flashtalk.config_file import load_model_config, to_tree
+from flashtalk.engine.device import pick_device, pick_dtype
+from flashtalk.models.audio_encoder import AudioEncoder
+from flashtalk.models.dit import DiT
+from flashtalk.models.image_encoder import ImageEncoder
+from flashtalk.models.light_codec import LightCodec
+from flashtalk.models.text_encoder import ByteTokenizer, TextEncoder, Tokenizer, load_tokenizer
+from flashtalk.models.vae import WanVAE
+from flashtalk.ops.attention import select_attention
+from flashtalk.pipeline.networks import Networks
+
+
+def build_models_on_meta(config: ModelConfig) -> dict[str, nn.Module]:
+    """Every network of a model without memory: names and shapes only."""
+    with torch.device("meta"):
+        return {
+            "dit": DiT(config.dit),
+            "codec": build_codec(config),
+            "text_encoder": TextEncoder(config.text_encoder),
+            "image_encoder": ImageEncoder(config.image_encoder),
+            "audio_encoder": AudioEncoder(config.audio_encoder),
+        }
+
+
+def build_codec(config: ModelConfig) -> WanVAE | LightCodec:
+    """The codec that the config names."""
+    codec = config.codec
+    return LightCodec(codec) if isinstance(codec, LightCodecConfig) else WanVAE(codec)
+
+
+def build_networks(config: Config) -> Networks:
+    """All of it, ready to compute. Raises ConfigError and CheckpointError."""
+    device = pick_device(config.runtime.device)
+    dtype = pick_dtype(config.runtime.dtype, device)
+    checkpoint = open_checkpoint(config.checkpoint) if config.checkpoint.source else None
+    modules = build_models_on_meta(config.model)
+    for name, module in modules.items():
+        _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
+    networks = Networks(
+        config=config.model,
+        dit=modules["dit"],
+        codec=modules["codec"],
+        text_encoder=modules["text_encoder"],
+        image_encoder=modules["image_encoder"],
+        audio_encoder=modules["audio_encoder"],
+        tokenizer=_tokenizer(config.model, checkpoint),
+        device=device,
+        fingerprint=_fingerprint(config, checkpoint, dtype),
+    )
+    networks.dit.set_attention(select_attention(config.runtime.attention, device)[1])
+    if config.runtime.compile:
+        apply_compile(networks.dit)
+    return networks
+
+
+def from_pretrained(
+    source: str | Path,
+    revision: str | None = None,
+    *,
+    model: str | Path = "flashtalk-14b",
+    runtime: RuntimeConfig | None = None,
+) -> Networks:
+    """Networks of a published or converted checkpoint: a folder, or a hub id with the commit to use."""
+    checkpoint = CheckpointConfig(source=str(source), revision=revision)
+    runtime = runtime or RuntimeConfig()
+    return build_networks(Config(model=load_model_config(model), runtime=runtime, checkpoint=checkpoint))
+
+
+def apply_compile(dit: DiT) -> None:
+    """Compile each block by itself: all have the same code and shapes, so one compilation serves them all."""
+    for block in dit.blocks:
+        block.compile(fullgraph=True, dynamic=False)
+
+
+def _fill(
+    module: nn.Module,
+    name: str,
+    checkpoint: Checkpoint | None,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    dtype_of = _dtype_rule(module, name, dtype)
+    if checkpoint is None:
+        init_component(module, seed, device, dtype_of)
+    else:
+        load_component(module, checkpoint, name, device, dtype_of)
+    module.eval().requires_grad_(False)
+
+
+def _dtype_rule(module: nn.Module, name: str, dtype: torch.dtype) -> DtypeOf:
+    """Which weights stay float32: the audio encoder (small, and lips hang on it) and what the DiT asks for."""
+    if name == "audio_encoder":
+        return lambda _name: torch.float32
+    keeps = getattr(module, "keeps_float32", lambda _name: False)
+    return lambda own: torch.float32 if keeps(own) else dtype
+
+
+def _tokenizer(config: ModelConfig, checkpoint: Checkpoint | None) -> Tokenizer:
+    if checkpoint is None:
+        # Random weights have no vocabulary: bytes do, and need no files.
+        return ByteTokenizer(config.text_encoder.max_tokens)
+    return load_tokenizer(config.text_encoder, checkpoint.folder)
+
+
+def _fingerprint(config: Config, checkpoint: Checkpoint | None, dtype: torch.dtype) -> str:
+    weights = checkpoint.digest if checkpoint else f"untrained-{config.checkpoint.init_seed}"
+    tree = json.dumps([to_tree(config.model), weights, str(dtype)], sort_keys=True)
+    return f"{config.model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:16]}"

@@ -1,0 +1,127 @@
+"""The engine: one set of weights, any number of sessions. Made by serving/client.connect."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from flashtalk.config import Config, StreamConfig
+from flashtalk.config_file import replace
+from flashtalk.engine.build import build_networks
+from flashtalk.errors import EngineError, InputError
+from flashtalk.media.image import fit_portrait, open_portrait
+from flashtalk.ops.attention import select_attention
+from flashtalk.pipeline.conditioning import make_conditioning, make_portrait
+from flashtalk.pipeline.session import Session
+from flashtalk.types import Portrait
+
+Picture = str | Path | np.ndarray
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What runs, for people and logs."""
+
+    model: str
+    trained: bool
+    parameters: int
+    device: str
+    dtype: str
+    attention: str
+    fingerprint: str
+
+
+class Engine:
+    """Holds the weights until it is closed; use it as a context."""
+
+    def __init__(self, config: Config) -> None:
+        if config.runtime.threads is not None:
+            torch.set_num_threads(config.runtime.threads)
+        self.config = config
+        self._networks = build_networks(config)
+        self._lock = threading.Lock()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._closed = False
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs."""
+        networks = self._networks
+        parameters = sum(p.numel() for _, module in networks.modules() for p in module.parameters())
+        return EngineInfo(
+            model=networks.config.name,
+            trained=self.config.checkpoint.source is not None,
+            parameters=parameters,
+            device=str(networks.device),
+            dtype=str(networks.dit.patch_embedding.weight.dtype).removeprefix("torch."),
+            attention=select_attention(self.config.runtime.attention, networks.device)[0],
+            fingerprint=networks.fingerprint,
+        )
+
+    def open(
+        self, portrait: Picture | Portrait, *, prompt: str = "", seed: int | None = None, **changes: object
+    ) -> Session:
+        """Start a stream. `changes` are fields of StreamConfig for this session only (steps, width, ...).
+
+        A picture is fitted to the stream's size; what `portrait(...)` made may be shared. Raises InputError,
+        ConfigError.
+        """
+        self._check_open()
+        stream = self.stream(seed=seed, **changes)
+        if not isinstance(portrait, Portrait):
+            portrait = self.portrait(portrait, stream)
+        with torch.inference_mode(), self._lock:
+            conditioning = make_conditioning(self._networks, portrait, prompt)
+            return self._keep(Session(self._networks, stream, conditioning, lock=self._lock))
+
+    def portrait(self, picture: Picture, stream: StreamConfig | None = None) -> Portrait:
+        """Prepare a picture once, for any number of sessions of the same size."""
+        self._check_open()
+        stream = stream or self.config.stream
+        fitted = fit_portrait(open_portrait(picture), stream.width, stream.height, stream.fit)
+        with torch.inference_mode(), self._lock:
+            return make_portrait(self._networks, fitted, stream.chunk_frames)
+
+    def restore(self, path: str | Path) -> Session:
+        """Go on with a stream that `Session.save` wrote."""
+        self._check_open()
+        with self._lock:
+            return self._keep(Session.restore(self._networks, path, self._lock))
+
+    def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
+        """The engine's stream settings with changes, checked against the model."""
+        known = {f.name for f in dataclasses.fields(StreamConfig)}
+        if not changes.keys() <= known:
+            raise InputError(f"unknown stream settings {sorted(changes.keys() - known)}; known are {sorted(known)}")
+        wanted = changes if seed is None else changes | {"seed": seed}
+        return replace(self.config, {f"stream.{name}": value for name, value in wanted.items()}).stream
+
+    def close(self) -> None:
+        """Close all sessions and let go of the weights; allowed any number of times."""
+        for session in self._sessions:
+            session.close()
+        self._closed = True
+        self.__dict__.pop("_networks", None)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep(self, session: Session) -> Session:
+        self._sessions.add(session)
+        return session
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineError("this engine is closed; connect again")

@@ -1,0 +1,103 @@
+"""Opens a visitor's file: a regular local file within its size, never an address, and reads it for a limited time.
+
+Called by media/demux.py and media/image.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from flashtalk.errors import InputError
+
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def open_local(path: str | Path, kind: Literal["audio", "image"], max_bytes: int) -> BinaryIO:
+    """Open for reading; the caller closes it.
+
+    InputError: `{kind}_unreadable` (an address, a folder, a device, no such file, an empty picture), `audio_empty`,
+    `{kind}_limits` (bytes).
+    """
+    name = shown_name(path)
+    if isinstance(path, str) and _ADDRESS.match(path):
+        raise InputError(
+            f"{name} looks like an address; download it and give the local file", code=f"{kind}_unreadable"
+        )
+    try:
+        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller closes it)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a file name"
+        raise InputError(
+            f"{name} cannot be opened ({reason}); give a readable file", code=f"{kind}_unreadable"
+        ) from None
+    try:
+        _check_kind_and_size(os.fstat(file.fileno()), name, kind, max_bytes)
+    except InputError:
+        file.close()
+        raise
+    return file
+
+
+class TimedFile:
+    """A file as decoders see it: without a name (contents decide, not the extension), and it ends when time is up.
+
+    `failed` says that it ended early, by time or by an error of the disk. It ends and does not raise, because an
+    exception would cross a decoder's C code, which may drop it or hand it to a later, unrelated call.
+    """
+
+    def __init__(self, file: BinaryIO, patience_s: float) -> None:
+        self._file = file
+        self._patience_s = patience_s
+        self.failed = False
+        self.tell = file.tell
+        self.touch()
+
+    def touch(self) -> None:
+        """Something useful came out: allow the full time again."""
+        self._deadline = time.monotonic() + self._patience_s
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, or all; none once time is up."""
+        if time.monotonic() > self._deadline:
+            self.failed = True
+        try:
+            return b"" if self.failed else self._file.read(size)
+        except OSError:
+            self.failed = True
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """The new position, -1 if there is no such."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Opening a pipe that nobody writes to would otherwise wait for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def shown_name(path: str | Path) -> str:
+    """The file's own name in quotes, short and without its folder, for messages."""
+    name = Path(path).name or str(path)
+    return repr(name if len(name) <= 60 else name[:57] + "...")
+
+
+def _check_kind_and_size(status: os.stat_result, name: str, kind: str, max_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{name} is not a regular file; give one {kind} file", code=f"{kind}_unreadable")
+    if status.st_size == 0:
+        code = "audio_empty" if kind == "audio" else "image_unreadable"
+        raise InputError(f"{name} is empty (0 bytes); give a file with {kind} in it", code=code)
+    if status.st_size > max_bytes:
+        raise InputError(
+            f"{name} has {status.st_size:,} bytes; at most {max_bytes:,} are allowed: give a shorter or smaller one",
+            code=f"{kind}_limits",
+        )

@@ -1,0 +1,238 @@
+"""Pictures in: any usual file, PIL picture or array becomes uint8 RGB. Called by the command line, the app and serving.
+
+InputError codes: `image_unreadable` (no local file, empty, damaged), `image_format` (kind of file or array not
+supported), `image_limits` (bytes, pixels, sides, aspect).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TypeVar, cast
+
+import numpy as np
+from PIL import BmpImagePlugin, ExifTags, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from flashtalk.errors import InputError
+from flashtalk.media.files import TimedFile, open_local, shown_name
+from flashtalk.media.fit import cover_size, crop_offset, fit_portrait, size_for, snap_size
+from flashtalk.media.limits import IMAGE_LIMITS, ImageLimits
+
+__all__ = ["cover_size", "crop_offset", "fit_portrait", "open_portrait", "size_for", "snap_size"]
+
+Entry = TypeVar("Entry")
+
+GREY = 128
+"""What lies behind transparent pixels."""
+
+_READERS = (
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"RIFF....WEBP", WebPImagePlugin.WebPImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+)
+_REFUSED = (
+    *((b"GIF8", "GIF"), (b"%!PS", "EPS"), (b"\xc5\xd0\xd3\xc6", "EPS"), (b"%PDF", "PDF"), (b"8BPS", "PSD")),
+    *((b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"\0\0\1\0", "ICO")),
+    *((b"....ftypavif", "AVIF"), (b"....ftypavis", "AVIF"), (b"....ftyphei", "HEIC"), (b"....ftyphev", "HEIC")),
+    *(
+        (b"....ftypmif1", "HEIC"),
+        (b"....ftypmsf1", "HEIC"),
+        (b"<svg", "SVG"),
+        (b"<?xml", "SVG"),
+        (b"....ftyp", "video"),
+    ),
+    *((b"\0\0\0\x0cjP", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"), (b"\0\0\0\x0cJXL", "JPEG XL")),
+    *((b"\xff\x0a", "JPEG XL"), (b"\x1aE\xdf\xa3", "video")),
+)
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what brings the picture upright."""
+
+_PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""Colour space of an ICC profile -> the mode whose numbers it explains."""
+
+
+def open_portrait(source: str | Path | np.ndarray | Image.Image, limits: ImageLimits = IMAGE_LIMITS) -> np.ndarray:
+    """Any usual picture as uint8 RGB [H, W, 3], upright, in sRGB, on neutral grey where it was transparent.
+
+    source: a local PNG, JPEG, WebP or BMP file (of an animation the first frame), a PIL picture, or an array [H, W] or
+    [H, W, 1 to 4], uint8, uint16 or float in 0..1. Nothing but the pixels is kept. InputError: see the file's top.
+    """
+    if isinstance(source, np.ndarray):
+        return _flat_rgb(_from_array(source, limits))
+    if isinstance(source, Image.Image):
+        _check_size(source.size, "the picture", limits)
+        return _decoded(source, "the picture")
+    with open_local(source, "image", limits.max_bytes) as file:
+        name = shown_name(source)
+        image = _opened(TimedFile(file, limits.patience_s), name)
+        _check_size(image.size, name, limits)
+        return _decoded(image, name)
+
+
+def _opened(file: TimedFile, name: str) -> Image.Image:
+    """The picture with its header read and nothing decoded."""
+    # Readers are chosen here and not by Image.open, whose own size limit is a warning, looser than ours.
+    head = file.read(32)
+    file.seek(0)
+    reader = _match(head, _READERS)
+    if reader is None:
+        raise _unknown_kind(head, name)
+    try:
+        return reader(cast(IO[bytes], file))
+    except Exception:  # a decoder of damaged bytes may raise anything
+        raise _unreadable(name) from None
+
+
+def _decoded(image: Image.Image, name: str) -> np.ndarray:
+    try:
+        image.load()
+        return _flat_rgb(_upright(image))
+    except Exception:  # a decoder of damaged bytes may raise anything
+        raise _unreadable(name) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged EXIF block says nothing, but the picture may be sound
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info = image.info
+    return turned
+
+
+def _flat_rgb(image: Image.Image) -> np.ndarray:
+    """Colours to sRGB, transparency onto grey."""
+    image = _eight_bit(image)
+    alpha = None
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        rgba.info = image.info
+        alpha, image = rgba.getchannel("A"), _without_alpha(rgba)
+    rgb = _to_srgb(image)
+    if alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, (GREY, GREY, GREY)), alpha)
+    return np.array(rgb)
+
+
+def _without_alpha(rgba: Image.Image) -> Image.Image:
+    rgb = rgba.convert("RGB")
+    rgb.info = {key: value for key, value in rgba.info.items() if key == "icc_profile"}
+    return rgb
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey by 1/257 (PIL would clip it to white); everything else as it is."""
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    values_HW = np.asarray(image.convert("I") if image.mode != "I" else image)
+    hidden = image.info.get("transparency")
+    grey = Image.fromarray(_by_257(np.clip(values_HW, 0, 65535).astype(np.uint16)))
+    grey.info = {key: value for key, value in image.info.items() if key == "icc_profile"}
+    if isinstance(hidden, int):
+        grey.putalpha(Image.fromarray(np.where(values_HW == hidden, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _by_257(values: np.ndarray) -> np.ndarray:
+    """uint16 -> uint8, rounded."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """By the embedded profile if it is one for such a picture; else by PIL's plain conversion."""
+    if image.mode == "LAB":
+        return _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+    data = image.info.get("icc_profile")
+    if not data:
+        return image.convert("RGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(data))
+        mode = _PROFILE_MODES[profile.profile.xcolor_space.strip()]
+        if "CMYK" in (mode, image.mode) and mode != image.mode:
+            return image.convert("RGB")
+        return _transformed(image.convert(mode), profile)
+    except (ImageCms.PyCMSError, KeyError, OSError, ValueError, TypeError):
+        return image.convert("RGB")
+
+
+def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), image.mode, "RGB")
+    converted = transform.apply(image)
+    assert converted is not None
+    return converted
+
+
+def _from_array(array: np.ndarray, limits: ImageLimits) -> Image.Image:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
+        raise InputError(
+            f"the picture has shape {array.shape}; give [height, width] or [height, width, 1 to 4]", code="image_format"
+        )
+    _check_size((array.shape[1], array.shape[0]), "the picture", limits)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return Image.fromarray(np.ascontiguousarray(_bytes_of(array)))
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    """uint8 of the same shape."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return _by_257(array)
+    if array.dtype.kind != "f":
+        raise InputError(f"a picture of {array.dtype} is not known; give uint8, uint16 or float", code="image_format")
+    # Enlarging filters overshoot a little; much more means another scale, which must not be guessed.
+    if not (array.min() >= -0.5 and array.max() <= 1.5):
+        raise InputError("the picture's floats must lie in 0..1 and be finite; divide by 255", code="image_format")
+    return np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
+    width, height = size
+    allowed = (
+        limits.min_side <= min(size)
+        and max(size) <= limits.max_side
+        and width * height <= limits.max_pixels
+        and max(size) <= limits.max_aspect * min(size)
+    )
+    if not allowed:
+        raise InputError(
+            f"{name} is {width} x {height} pixels; sides of {limits.min_side} to {limits.max_side}, at most "
+            f"{limits.max_pixels / 1e6:g} million pixels and at most {limits.max_aspect:g}:1 are allowed: resize it",
+            code="image_limits",
+        )
+
+
+def _match(head: bytes, table: Iterable[tuple[bytes, Entry]]) -> Entry | None:
+    """The entry whose signature begins `head` (a dot stands for any byte), or None."""
+    for signature, entry in table:
+        if len(head) >= len(signature) and all(s in (ord("."), h) for s, h in zip(signature, head, strict=False)):
+            return entry
+    return None
+
+
+def _unknown_kind(head: bytes, name: str) -> InputError:
+    kind = _match(head.lstrip(), _REFUSED)
+    if kind is None:
+        return _unreadable(name)
+    return InputError(f"{name} is {kind}, which is not supported; save it as PNG, JPEG or WebP", code="image_format")
+
+
+def _unreadable(name: str) -> InputError:
+    return InputError(
+        f"{name} is damaged or not a picture; save it again as PNG, JPEG or WebP", code="image_unreadable"
+    )

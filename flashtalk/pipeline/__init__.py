@@ -1,0 +1,1 @@
+"""The streaming algorithm: conditions, sound window, schedule, denoising, colour, session."""

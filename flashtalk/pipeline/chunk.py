@@ -1,0 +1,53 @@
+"""One chunk of the streaming loop, as a pure function. Sessions serve through it and training rolls out through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from flashtalk.models.dit import DiT
+from flashtalk.pipeline.colour import match_colour
+from flashtalk.pipeline.denoise import DrawNoise, Sampler, denoise
+from flashtalk.types import Conditioning, LatentCodec, Span, no_span
+
+
+@dataclass(frozen=True)
+class RenderedChunk:
+    """New pixels [3, F, H, W] in [-1, 1], colour matched, and the motion latents of the chunk that follows."""
+
+    pixels_CFHW: Tensor
+    motion_CTHW: Tensor
+
+
+def render_chunk(
+    dit: DiT,
+    codec: LatentCodec,
+    sampler: Sampler,
+    draw: DrawNoise,
+    motion_CTHW: Tensor,
+    conditioning: Conditioning,
+    windows_BFKD: Tensor,
+    *,
+    motion_frames: int,
+    colour_strength: float,
+    span: Span = no_span,
+) -> RenderedChunk:
+    """Denoise, decode, match colours, encode the last frames again (facts, section 2).
+
+    `windows` fix the number of frames F = 1 + stride * n; the first `motion_frames` repeat the past and are dropped.
+    """
+    portrait, motion = conditioning.portrait, motion_CTHW[None]
+    latent_frames = 1 + (windows_BFKD.shape[1] - 1) // codec.temporal_stride
+    grid = dit.grid(latent_frames, *motion.shape[3:])
+    with span("denoise"):
+        audio = dit.embed_audio(windows_BFKD.to(dit.audio_proj.proj1.weight.dtype))
+        reference = portrait.reference_CTHW[None, :, :latent_frames]
+        positions = dit.positions(grid, motion.device)
+        latents = denoise(dit, sampler, draw, motion, reference, positions, conditioning.context, audio)
+    with span("decode"):
+        pixels = codec.decode(latents)[0, :, motion_frames:]
+    with span("colour"):
+        pixels = match_colour(pixels, portrait.colour, colour_strength)
+    with span("encode"):
+        return RenderedChunk(pixels, codec.encode(pixels[None, :, -motion_frames:])[0])

@@ -1,0 +1,39 @@
+"""The networks of one model, together: what the pipeline computes with and the engine builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from flashtalk.config import ModelConfig
+from flashtalk.models.audio_encoder import AudioEncoder
+from flashtalk.models.dit import DiT
+from flashtalk.models.image_encoder import ImageEncoder
+from flashtalk.models.text_encoder import TextEncoder, Tokenizer
+from flashtalk.types import LatentCodec
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Weights on one device. Stateless: any number of sessions may share them."""
+
+    config: ModelConfig
+    dit: DiT
+    codec: LatentCodec
+    text_encoder: TextEncoder
+    image_encoder: ImageEncoder
+    audio_encoder: AudioEncoder
+    tokenizer: Tokenizer
+    device: torch.device
+    fingerprint: str
+    """Names architecture, weights and precision: a saved session goes on only with the same."""
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The networks by component name."""
+        for name in ("dit", "codec", "text_encoder", "image_encoder", "audio_encoder"):
+            module = getattr(self, name)
+            if isinstance(module, nn.Module):
+                yield name, module

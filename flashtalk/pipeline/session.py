@@ -1,0 +1,277 @@
+"""One visitor's stream: sound in any pieces in, chunks of frames with their sound out. Opened by engine/engine.py.
+
+The algorithm (paper, section 2.1; facts, section 2): a chunk is denoised with the last frames of the one before as
+motion latents, decoded, matched in colour to the portrait; its last frames are encoded again for the next chunk.
+All that differs between two visitors is in a Session; networks are shared and hold nothing of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashtalk.config import StreamConfig
+from flashtalk.errors import InputError, SessionClosed
+from flashtalk.ops.clock import StageClock
+from flashtalk.pipeline import session_file
+from flashtalk.pipeline.chunk import render_chunk
+from flashtalk.pipeline.conditioning import conditioning_from_rows, make_conditioning, to_frames
+from flashtalk.pipeline.denoise import build_sampler
+from flashtalk.pipeline.loudness import LoudnessGain
+from flashtalk.pipeline.networks import Networks
+from flashtalk.pipeline.noise import SeededNoise
+from flashtalk.pipeline.window import SoundWindow, audio_windows
+from flashtalk.types import Conditioning, NoiseSource, Portrait, VideoChunk, WindowSource
+
+REWINDABLE_CHUNKS = 4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stream stands between two chunks."""
+
+    chunk_index: int
+    frame: int
+    motion_CTHW: Tensor
+    """Motion latents of the next chunk: of the portrait at first (T = 1), of the last frames later."""
+    fresh: bool
+    """Whether the next chunk starts from the portrait (a stream's first, or after a change of portrait)."""
+
+
+class Session:
+    """See the module's docstring. Not thread-safe by itself; sessions of one engine take turns through `lock`."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        stream: StreamConfig,
+        conditioning: Conditioning,
+        *,
+        noise: NoiseSource | None = None,
+        windows: WindowSource | None = None,
+        lock: threading.Lock | None = None,
+    ) -> None:
+        self.stream = stream
+        self.colour_strength = stream.colour_strength
+        self._networks = networks
+        self._conditioning = conditioning
+        self._noise = noise or SeededNoise(stream.seed, networks.device)
+        self._windows = windows or self._listen
+        self._lock = lock or threading.Lock()
+        self._sampler = build_sampler(networks.dit, stream.steps, stream.shift)
+        self._sound = SoundWindow(round(stream.audio_context_s * stream.sample_rate), _gain(stream))
+        self._progress = Progress(0, 0, conditioning.portrait.motion_CTHW, fresh=True)
+        self._rewind: deque[tuple[Progress, dict[str, np.ndarray]]] = deque(maxlen=REWINDABLE_CHUNKS)
+        self._clock = StageClock(networks.device)
+        self._ended = False
+        self._closed = False
+
+    # What a caller does, in the order of a stream's life.
+
+    def feed(self, samples_S: np.ndarray) -> Iterator[VideoChunk]:
+        """Add sound (float32 mono at `stream.sample_rate`, in [-1, 1]) and give every chunk that is then complete.
+
+        The sound is taken at once; chunks are computed as the iterator is read.
+        """
+        self.push(samples_S)
+        return self._drain()
+
+    def flush(self) -> Iterator[VideoChunk]:
+        """End the sound: give what is left, the last chunk cut to the sound's length. Feeding again is refused."""
+        self._check_open()
+        self._ended = True
+        return self._drain()
+
+    def push(self, samples_S: np.ndarray) -> None:
+        """Add sound without computing anything. Raises InputError, SessionClosed."""
+        self._check_open()
+        if samples_S.ndim != 1 or samples_S.dtype.kind != "f":
+            raise InputError(
+                f"sound must be a float array of one dimension, not {samples_S.dtype} {samples_S.shape}; "
+                "flashtalk.media.audio.clean_pcm converts other kinds",
+                code="audio_shape",
+            )
+        self._sound.push(samples_S)
+
+    def ready(self) -> bool:
+        """Whether `step` has a chunk to compute."""
+        start, end = self._next_span()
+        if self._ended or self._closed:
+            return not self._closed and self._sound.end > start * self.stream.samples_per_frame
+        return self._sound.end >= (end + self.stream.lookahead_frames) * self.stream.samples_per_frame
+
+    @torch.inference_mode()
+    def step(self) -> VideoChunk:
+        """Compute the next chunk; `ready()` must hold."""
+        self._check_alive()
+        assert self.ready(), "step() without enough sound"
+        before = (self._progress, self._sound.state())
+        with self._lock:
+            started = time.perf_counter()
+            frames, motion = self._compute()
+            timings = self._clock.read() | {"total": time.perf_counter() - started}
+        self._rewind.append(before)
+        return self._advance(frames, motion, timings)
+
+    def interrupt(self, shown_chunks: int | None = None) -> None:
+        """Stop speaking: sound that no chunk took is dropped, and so are chunks after the first `shown_chunks`.
+
+        What is fed next follows the last chunk that was shown: feed silence, and the mouth closes within that chunk.
+        A stream may go back by REWINDABLE_CHUNKS chunks; None keeps all that were computed.
+        """
+        self._check_open()
+        wanted = self._progress.chunk_index if shown_chunks is None else shown_chunks
+        while self._rewind and self._progress.chunk_index > wanted:
+            self._progress, sound = self._rewind.pop()
+            self._sound.restore(sound, np.empty(0, np.float32))
+        if self._progress.chunk_index != wanted:
+            raise InputError(
+                f"cannot go back to chunk {wanted}: the stream stands at {self._progress.chunk_index} and keeps "
+                f"{REWINDABLE_CHUNKS} chunks at most",
+                code="interrupt_range",
+            )
+        self._sound.drop_waiting()
+
+    def set_prompt(self, prompt: str) -> None:
+        """Use another prompt from the next chunk on."""
+        self._check_open()
+        with torch.inference_mode(), self._lock:
+            self._conditioning = make_conditioning(self._networks, self._conditioning.portrait, prompt)
+
+    def set_portrait(self, portrait: Portrait) -> None:
+        """Cut to another portrait with the next chunk. The prompt stays; `engine.portrait(...)` makes portraits."""
+        self._check_open()
+        with torch.inference_mode(), self._lock:
+            self._conditioning = conditioning_from_rows(self._networks, portrait, self._conditioning.text_LD)
+        self._rewind.clear()
+        self._progress = replace(self._progress, motion_CTHW=portrait.motion_CTHW, fresh=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write all that the future of this stream depends on; `engine.restore(path)` goes on bit for bit."""
+        self._check_alive()
+        now, portrait = self._progress, self._conditioning.portrait
+        tensors = {"progress.motion": now.motion_CTHW, "text": self._conditioning.text_LD}
+        arrays = self._sound.state() | {"waiting": self._sound.waiting()}
+        tensors |= {f"sound.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+        tensors |= session_file.portrait_tensors(portrait)
+        header = session_file.Header(
+            fingerprint=self._networks.fingerprint,
+            stream=self.stream,
+            colour_strength=self.colour_strength,
+            chunk_index=now.chunk_index,
+            frame=now.frame,
+            fresh=now.fresh,
+            ended=self._ended,
+        )
+        session_file.write(Path(path), header, tensors)
+
+    @classmethod
+    @torch.inference_mode()
+    def restore(cls, networks: Networks, path: str | Path, lock: threading.Lock | None = None) -> Session:
+        """The stream that `save` wrote. Raises InputError if the file is damaged or of another model."""
+        header, tensors = session_file.read(Path(path), networks.fingerprint)
+        on_device = {name: tensor.to(networks.device) for name, tensor in tensors.items()}
+        portrait = session_file.portrait_from(on_device)
+        session = cls(networks, header.stream, conditioning_from_rows(networks, portrait, on_device["text"]), lock=lock)
+        session.colour_strength, session._ended = header.colour_strength, header.ended
+        session._progress = Progress(header.chunk_index, header.frame, on_device["progress.motion"], header.fresh)
+        sound = {k.removeprefix("sound."): v.numpy() for k, v in tensors.items() if k.startswith("sound.")}
+        session._sound.restore(sound, sound.pop("waiting"))
+        return session
+
+    def close(self) -> None:
+        """Let go of everything; allowed at any time, any number of times."""
+        self._closed = True
+        self._rewind.clear()
+
+    @property
+    def frames_done(self) -> int:
+        """Frames given out so far."""
+        return self._progress.frame
+
+    @property
+    def chunks_done(self) -> int:
+        """Chunks given out so far."""
+        return self._progress.chunk_index
+
+    # How a chunk is made.
+
+    def _drain(self) -> Iterator[VideoChunk]:
+        while self.ready():
+            yield self.step()
+
+    def _compute(self) -> tuple[np.ndarray, Tensor]:
+        networks, stream, span, now = self._networks, self.stream, self._clock.span, self._progress
+        frames = stream.first_chunk_frames if now.fresh else stream.chunk_frames
+        with span("audio"):
+            windows = self._windows(now.chunk_index, frames)
+        latent_frames = 1 + (frames - 1) // networks.codec.temporal_stride
+        shape = (now.motion_CTHW.shape[0], latent_frames, *now.motion_CTHW.shape[2:])
+        chunk = render_chunk(
+            networks.dit,
+            networks.codec,
+            self._sampler,
+            lambda draw: self._noise(now.chunk_index, draw, shape)[None],
+            now.motion_CTHW,
+            self._conditioning,
+            windows,
+            motion_frames=stream.motion_frames,
+            colour_strength=self.colour_strength,
+            span=span,
+        )
+        with span("host"):
+            frames_FHWC = to_frames(chunk.pixels_CFHW).cpu().numpy()
+        if networks.device.type == "cuda":
+            torch.cuda.synchronize(networks.device)
+        return frames_FHWC, chunk.motion_CTHW
+
+    def _listen(self, _chunk_index: int, frames: int) -> Tensor:
+        networks, stream = self._networks, self.stream
+        _, end = self._next_span()
+        heard = self._sound.hear_until((end + stream.lookahead_frames) * stream.samples_per_frame)
+        context_frames = round(stream.audio_context_s * stream.fps)
+        hidden = networks.audio_encoder(torch.from_numpy(heard)[None].to(networks.device), context_frames)
+        first = context_frames - stream.lookahead_frames - frames
+        return audio_windows(hidden, first, frames, networks.config.dit.audio_window)
+
+    def _advance(self, frames_FHWC: np.ndarray, motion_CTHW: Tensor, timings_s: dict[str, float]) -> VideoChunk:
+        per_frame = self.stream.samples_per_frame
+        now = self._progress
+        samples = self._sound.take(now.frame * per_frame, (now.frame + len(frames_FHWC)) * per_frame)
+        shown = -(-len(samples) // per_frame)
+        self._progress = Progress(now.chunk_index + 1, now.frame + shown, motion_CTHW, fresh=False)
+        return VideoChunk(
+            now.chunk_index,
+            now.frame,
+            frames_FHWC[:shown],
+            samples,
+            self.stream.sample_rate,
+            self.stream.fps,
+            timings_s,
+        )
+
+    def _next_span(self) -> tuple[int, int]:
+        stream, start = self.stream, self._progress.frame
+        frames = stream.first_chunk_frames if self._progress.fresh else stream.chunk_frames
+        return start, start + frames - stream.motion_frames
+
+    def _check_open(self) -> None:
+        self._check_alive()
+        if self._ended:
+            raise SessionClosed("this session's sound was ended by flush(); open a new session to go on")
+
+    def _check_alive(self) -> None:
+        if self._closed:
+            raise SessionClosed("this session is closed; open a new one")
+
+
+def _gain(stream: StreamConfig) -> LoudnessGain | None:
+    return None if stream.loudness_lufs is None else LoudnessGain(stream.loudness_lufs, stream.sample_rate)

@@ -1,0 +1,1 @@
+"""Engines as services: today in the caller's process."""
