@@ -160,9 +160,11 @@ def _read_manifest(folder: Path) -> dict:
         raise CheckpointError(f"{folder.name} has no {MANIFEST}; `flashtalk convert` makes it of published files")
     try:
         manifest = json.loads(path.read_text())
-        return manifest if isinstance(manifest["files"], dict) else {}["files"]
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{folder.name}/{MANIFEST} is damaged; convert the checkpoint again") from None
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise CheckpointError(f"{folder.name}/{MANIFEST} is damaged; convert the checkpoint again")
+    return manifest
 
 
 def _verify(folder: Path, files: Mapping[str, Mapping], how: str) -> None:

@@ -22,9 +22,7 @@ T = TypeVar("T")
 CONFIG_ROOT = Path(__file__).resolve().parent.parent / "configs"
 
 
-def load_config(
-    path: str | Path = DEFAULT_SERVE_CONFIG, overrides: Mapping[str, object] | None = None
-) -> Config:
+def load_config(path: str | Path = DEFAULT_SERVE_CONFIG, overrides: Mapping[str, object] | None = None) -> Config:
     """Read a serve config: a path, or the name of a file in configs/serve.
 
     `overrides` maps dotted names ("stream.steps") to values. Raises ConfigError with every problem found.

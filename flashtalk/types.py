@@ -26,7 +26,7 @@ NoiseSource = Callable[[int, int, tuple[int, ...]], Tensor]
 """noise(chunk_index, draw_index, shape) -> standard-normal float32; the same arguments give the same numbers."""
 
 WindowSource = Callable[[int, int], Tensor]
-"""windows(chunk_index, frames) -> audio features [1, F, K, layers * width] of a chunk's frames with their neighbours."""
+"""windows(chunk_index, frames) -> [1, F, K, layers * width]: features of a chunk's frames and their neighbours."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,26 @@ class TokenLayout:
 
 
 @dataclass(frozen=True)
+class KeyValue:
+    """Keys and values of an attention whose rows do not change from step to step."""
+
+    key: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class BlockContext:
+    """What one block attends to besides its own tokens and the sound: text rows and picture rows, each BLNE."""
+
+    text: KeyValue
+    picture: KeyValue
+
+
+Context = tuple[BlockContext, ...]
+AudioContext = tuple[KeyValue, ...]
+
+
+@dataclass(frozen=True)
 class ColourReference:
     """Mean and standard deviation of the portrait's Lab channels, shape [3, 1, 1, 1]; see pipeline/colour.py."""
 
@@ -108,8 +128,7 @@ class Conditioning:
 
     portrait: Portrait
     text_LD: Tensor
-    context: object = field(repr=False)
-    """models.dit.Context: per block keys and values of text and picture rows."""
+    context: Context = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,7 @@ def _chunks(vectors: Vectors, networks: Networks, stream: StreamConfig, conditio
             motion_frames=stream.motion_frames,
             colour_strength=1.0,
         )
-        assert np.array_equal(served.frames_FHWC, to_frames(chunk.pixels_CFHW).numpy()), "the session serves other frames"
+        assert np.array_equal(served.frames_FHWC, to_frames(chunk.pixels_CFHW).numpy()), "other frames served"
         motion = chunk.motion_CTHW
         yield vectors.row(f"loop.frames.{served.index}", chunk.pixels_CFHW)
         yield vectors.row(f"loop.motion_latents.{served.index + 1}", motion)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch import nn
@@ -26,16 +27,31 @@ from flashtalk.ops.attention import select_attention
 from flashtalk.pipeline.networks import Networks
 
 
-def build_models_on_meta(config: ModelConfig) -> dict[str, nn.Module]:
+class Modules(TypedDict):
+    """The networks of a model by component name."""
+
+    dit: DiT
+    codec: WanVAE | LightCodec
+    text_encoder: TextEncoder
+    image_encoder: ImageEncoder
+    audio_encoder: AudioEncoder
+
+
+def build_models_on_meta(config: ModelConfig) -> Modules:
     """Every network of a model without memory: names and shapes only."""
     with torch.device("meta"):
-        return {
-            "dit": DiT(config.dit),
-            "codec": build_codec(config),
-            "text_encoder": TextEncoder(config.text_encoder),
-            "image_encoder": ImageEncoder(config.image_encoder),
-            "audio_encoder": AudioEncoder(config.audio_encoder),
-        }
+        return Modules(
+            dit=DiT(config.dit),
+            codec=build_codec(config),
+            text_encoder=TextEncoder(config.text_encoder),
+            image_encoder=ImageEncoder(config.image_encoder),
+            audio_encoder=AudioEncoder(config.audio_encoder),
+        )
+
+
+def named_modules(modules: Modules) -> list[tuple[str, nn.Module]]:
+    """The same as pairs."""
+    return [(name, module) for name, module in modules.items() if isinstance(module, nn.Module)]
 
 
 def build_codec(config: ModelConfig) -> WanVAE | LightCodec:
@@ -50,15 +66,11 @@ def build_networks(config: Config) -> Networks:
     dtype = pick_dtype(config.runtime.dtype, device)
     checkpoint = open_checkpoint(config.checkpoint) if config.checkpoint.source else None
     modules = build_models_on_meta(config.model)
-    for name, module in modules.items():
+    for name, module in named_modules(modules):
         _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
     networks = Networks(
         config=config.model,
-        dit=modules["dit"],
-        codec=modules["codec"],
-        text_encoder=modules["text_encoder"],
-        image_encoder=modules["image_encoder"],
-        audio_encoder=modules["audio_encoder"],
+        **modules,
         tokenizer=_tokenizer(config.model, checkpoint),
         device=device,
         fingerprint=_fingerprint(config, checkpoint, dtype),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 import numpy as np
-from PIL import BmpImagePlugin, ExifTags, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from flashtalk.errors import InputError
 from flashtalk.media.files import TimedFile, open_local, shown_name
@@ -25,6 +25,9 @@ Entry = TypeVar("Entry")
 
 GREY = 128
 """What lies behind transparent pixels."""
+
+_BLOCK_BYTES = 1024
+"""Fed to a decoder at a time: a hostile JPEG costs seconds for each KB, and TimedFile can stop between blocks only."""
 
 _READERS = (
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
@@ -48,15 +51,18 @@ _REFUSED = (
 )
 
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
 }
-"""EXIF orientation -> what brings the picture upright."""
+"""EXIF orientation -> what brings the picture upright: swap rows with columns, then reverse rows, reverse columns."""
+
+_STRIP_ROWS = 256
+"""Colours are converted strip by strip, so that the largest picture takes some 300 MB and not twice that."""
 
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Colour space of an ICC profile -> the mode whose numbers it explains."""
@@ -96,36 +102,45 @@ def _opened(file: TimedFile, name: str) -> Image.Image:
 
 def _decoded(image: Image.Image, name: str) -> np.ndarray:
     try:
+        if isinstance(image, ImageFile.ImageFile):
+            image.decodermaxblock = _BLOCK_BYTES
         image.load()
-        return _flat_rgb(_upright(image))
+        return _upright(_flat_rgb(image), image)
     except Exception:  # a decoder of damaged bytes may raise anything
         raise _unreadable(name) from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(rgb_HWC: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Turned as `image`'s EXIF block says."""
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a damaged EXIF block says nothing, but the picture may be sound
-        return image
+        return rgb_HWC
     if turn is None:
-        return image
-    turned = image.transpose(turn)
-    turned.info = image.info
-    return turned
+        return rgb_HWC
+    swap, rows, columns = turn
+    turned_HWC = rgb_HWC.swapaxes(0, 1) if swap else rgb_HWC
+    return np.ascontiguousarray(turned_HWC[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
 def _flat_rgb(image: Image.Image) -> np.ndarray:
     """Colours to sRGB, transparency onto grey."""
+    rgb_HWC = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        rgb_HWC[top:bottom] = np.asarray(_flat_strip(image.crop((0, top, image.width, bottom))))
+    return rgb_HWC
+
+
+def _flat_strip(image: Image.Image) -> Image.Image:
     image = _eight_bit(image)
-    alpha = None
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgba.info = image.info
-        alpha, image = rgba.getchannel("A"), _without_alpha(rgba)
-    rgb = _to_srgb(image)
-    if alpha is not None:
-        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, (GREY, GREY, GREY)), alpha)
-    return np.array(rgb)
+    if not image.has_transparency_data:
+        return _to_srgb(image)
+    rgba = image.convert("RGBA")
+    rgba.info = image.info
+    flat = Image.new("RGB", rgba.size, (GREY, GREY, GREY))
+    flat.paste(_to_srgb(_without_alpha(rgba)), mask=rgba.getchannel("A"))
+    return flat
 
 
 def _without_alpha(rgba: Image.Image) -> Image.Image:

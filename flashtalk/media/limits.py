@@ -31,7 +31,7 @@ class ImageLimits:
     max_side: int = 8192
     max_aspect: float = 10.0
     """Longer side by shorter side."""
-    patience_s: float = 4.0
+    patience_s: float = 3.0
     """Longest time for reading and decoding."""
 
 

@@ -90,7 +90,7 @@ def _old_spelling(name: str) -> str:
 def _unit_variance(samples_BS: Tensor) -> Tensor:
     """Zero mean and unit variance of each row, in float32; the 1e-7 is that of the published feature extractor."""
     samples_BS = samples_BS.float()
-    centred_BS = samples_BS - 0
+    centred_BS = samples_BS - samples_BS.mean(dim=1, keepdim=True)
     return centred_BS / (centred_BS.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 

@@ -1,12 +1,10 @@
-"""The parts of the DiT: norms, the three attentions, a block, the head (facts: Wan2.1 with InfiniteTalk's audio).
+"""The parts of the DiT: norms, the three attentions, a block, the head (Wan2.1 with InfiniteTalk's audio).
 
 Attribute names are the published tensor names, so that checkpoints load without a map. Statistics, modulation and
 residual sums are float32; linears run in the dtype of their weights.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,25 +13,9 @@ from torch import Tensor, nn
 from flashtalk.config import DiTConfig
 from flashtalk.models.rope import Positions, rotate
 from flashtalk.ops.attention import attend_sdpa
-from flashtalk.types import Attend, TokenLayout
+from flashtalk.types import Attend, BlockContext, KeyValue, TokenLayout
 
 NORM_EPS = 1e-6
-
-
-@dataclass(frozen=True)
-class KeyValue:
-    """Keys and values of an attention whose rows do not change from step to step."""
-
-    key: Tensor
-    value: Tensor
-
-
-@dataclass(frozen=True)
-class BlockContext:
-    """What one block attends to besides its own tokens and the sound: text rows and picture rows, each BLNE."""
-
-    text: KeyValue
-    picture: KeyValue
 
 
 class RMSNorm(nn.Module):

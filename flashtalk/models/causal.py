@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 
 class StreamCache:
-    """The last frames that each layer saw, by layer. Made fresh for every stream; belongs to the call, not the model."""
+    """The last frames that each layer saw. Made fresh for every stream: it belongs to the call, not to the model."""
 
     def __init__(self) -> None:
         self._past: dict[nn.Module, Tensor] = {}
@@ -44,7 +44,7 @@ class CausalConv3d(nn.Conv3d):
         time, height, width = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
         super().__init__(in_channels, out_channels, (time, height, width), padding=(0, height // 2, width // 2))
 
-    def forward(self, x_BCTHW: Tensor, cache: StreamCache) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, cache: StreamCache) -> Tensor:  # type: ignore[override]
         """[B, C, T, H, W] -> [B, C', T, H, W]."""
         history = self.kernel_size[0] - 1
         return super().forward(cache.extend(self, x_BCTHW, history) if history else x_BCTHW)

@@ -7,6 +7,7 @@ One forward for one device and for many: what is constant in a session or a chun
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,12 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashtalk.config import DiTConfig
-from flashtalk.models.blocks import BlockContext, DiTBlock, Head, KeyValue
+from flashtalk.models.blocks import DiTBlock, Head
 from flashtalk.models.rope import Positions, rotary_positions
-from flashtalk.types import Attend, Grid, TokenLayout
-
-Context = tuple[BlockContext, ...]
-AudioContext = tuple[KeyValue, ...]
+from flashtalk.types import Attend, AudioContext, Context, Grid, TokenLayout
 
 
 @dataclass(frozen=True)
@@ -104,12 +102,26 @@ class PictureEmbedding(nn.Module):
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
         self.proj = nn.Sequential(
-            nn.LayerNorm(in_dim), nn.Linear(in_dim, in_dim), nn.GELU(), nn.Linear(in_dim, out_dim), nn.LayerNorm(out_dim)
+            nn.LayerNorm(in_dim),
+            nn.Linear(in_dim, in_dim),
+            nn.GELU(),
+            nn.Linear(in_dim, out_dim),
+            nn.LayerNorm(out_dim),
         )
 
     def forward(self, rows_BLD: Tensor) -> Tensor:
         """[B, L, in_dim] -> [B, L, out_dim]."""
         return self.proj(rows_BLD)
+
+
+class Blocks(Protocol):
+    """A ModuleList, typed by what it holds."""
+
+    def __iter__(self) -> Iterator[DiTBlock]:
+        """The blocks in order."""
+
+    def __len__(self) -> int:
+        """How many."""
 
 
 class DiT(nn.Module):
@@ -126,7 +138,7 @@ class DiT(nn.Module):
         )
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
-        self.blocks = nn.ModuleList([DiTBlock(config) for _ in range(config.num_layers)])
+        self.blocks: Blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.num_layers))  # type: ignore[assignment]
         self.head = Head(config)
         self.img_emb = PictureEmbedding(config.image_dim, dim)
         self.audio_proj = AudioProjection(config)
@@ -135,6 +147,11 @@ class DiT(nn.Module):
     def keeps_float32(name: str) -> bool:
         """Whether the parameter `name` stays float32 when the others are stored in half precision."""
         return name.startswith("time_") or name.endswith("modulation")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the linears compute in."""
+        return self.patch_embedding.weight.dtype
 
     def set_attention(self, attend: Attend, *, own: Attend | None = None) -> None:
         """Choose the kernels: `attend` everywhere, `own` for self-attention where it differs (sequence parallel)."""
@@ -160,7 +177,7 @@ class DiT(nn.Module):
         rate = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float64) / half)
         angle = timestep_B.double().cpu()[:, None] * rate
         wave = torch.cat((angle.cos(), angle.sin()), dim=1)
-        weight = self.time_embedding[0].weight
+        weight = next(self.time_embedding.parameters())
         time_BD = self.time_embedding(wave.to(weight.device, weight.dtype))
         return TimeEmbedding(time_BD.float(), self.time_projection(time_BD).unflatten(1, (6, -1)).float())
 
@@ -186,8 +203,8 @@ class DiT(nn.Module):
         audio: AudioContext,
     ) -> Tensor:
         """Velocity v_BCTHW (float32) with x0 = x_sigma - sigma v. `reference` is mask and reference latents."""
-        weight = self.patch_embedding.weight
-        x = self.patch_embedding(torch.cat((latents_BCTHW.to(weight.dtype), reference_BCTHW.to(weight.dtype)), dim=1))
+        x = torch.cat((latents_BCTHW.to(self.dtype), reference_BCTHW.to(self.dtype)), dim=1)
+        x = self.patch_embedding(x)
         tokens = self.sequence.split(x.flatten(2).transpose(1, 2), positions.layout)
         for block, block_context, block_audio in zip(self.blocks, context, audio, strict=True):
             tokens = block(tokens, time.modulation_B6D, positions, block_context, block_audio)

@@ -43,9 +43,7 @@ class ResidualBlock(nn.Module):
             nn.Identity(),  # dropout in the published layout: keeps the number of the next layer
             CausalConv3d(out_channels, out_channels, 3),
         )
-        self.shortcut = (
-            CausalConv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-        )
+        self.shortcut = CausalConv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
     def forward(self, x_BCTHW: Tensor, cache: StreamCache) -> Tensor:
         """[B, C, T, H, W] -> [B, C', T, H, W]."""

@@ -55,7 +55,7 @@ def _load_cudnn() -> Attend:
 def _load_flash2() -> Attend:
     from flash_attn import flash_attn_func  # noqa: PLC0415  optional, compiled for CUDA
 
-    return lambda q, k, v: flash_attn_func(q, k, v)
+    return flash_attn_func
 
 
 def _load_flash3() -> Attend:

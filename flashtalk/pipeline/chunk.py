@@ -33,7 +33,7 @@ def render_chunk(
     colour_strength: float,
     span: Span = no_span,
 ) -> RenderedChunk:
-    """Denoise, decode, match colours, encode the last frames again (facts, section 2).
+    """Denoise, decode, match colours, encode the last frames again.
 
     `windows` fix the number of frames F = 1 + stride * n; the first `motion_frames` repeat the past and are dropped.
     """
@@ -41,7 +41,7 @@ def render_chunk(
     latent_frames = 1 + (windows_BFKD.shape[1] - 1) // codec.temporal_stride
     grid = dit.grid(latent_frames, *motion.shape[3:])
     with span("denoise"):
-        audio = dit.embed_audio(windows_BFKD.to(dit.audio_proj.proj1.weight.dtype))
+        audio = dit.embed_audio(windows_BFKD.to(dit.dtype))
         reference = portrait.reference_CTHW[None, :, :latent_frames]
         positions = dit.positions(grid, motion.device)
         latents = denoise(dit, sampler, draw, motion, reference, positions, conditioning.context, audio)

@@ -36,7 +36,7 @@ def measure(pixels_CFHW: Tensor) -> ColourReference:
 
 
 def match_colour(pixels_CFHW: Tensor, reference: ColourReference, strength: float) -> Tensor:
-    """Pixels in [-1, 1] with each frame's Lab statistics moved to the reference's; strength 0 (nothing) to 1 (fully)."""
+    """Pixels in [-1, 1] with each frame's Lab statistics moved to the reference's; strength 0 (none) to 1 (full)."""
     if strength == 0:
         return pixels_CFHW
     lab = rgb_to_lab((pixels_CFHW.float() + 1) / 2)
@@ -65,4 +65,3 @@ def lab_to_rgb(lab_CFHW: Tensor) -> Tensor:
     linear = (constant(XYZ_TO_RGB, f.device) @ xyz).clamp(min=0)
     rgb = torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
     return rgb.clamp(0, 1).view_as(lab_CFHW)
-

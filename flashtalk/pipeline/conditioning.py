@@ -39,7 +39,7 @@ def make_conditioning(networks: Networks, portrait: Portrait, prompt: str) -> Co
 
 def conditioning_from_rows(networks: Networks, portrait: Portrait, text_LD: Tensor) -> Conditioning:
     """The same from rows of text that were computed before."""
-    dtype = networks.dit.text_embedding[0].weight.dtype
+    dtype = networks.dit.dtype
     context = networks.dit.embed_context(text_LD[None].to(dtype), portrait.image_LD[None].to(dtype))
     return Conditioning(portrait, text_LD, context)
 

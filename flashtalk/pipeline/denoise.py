@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flashtalk.models.dit import AudioContext, Context, DiT, TimeEmbedding
+from flashtalk.models.dit import DiT, TimeEmbedding
 from flashtalk.models.rope import Positions
 from flashtalk.pipeline.schedule import SCHEDULES, T_MAX
+from flashtalk.types import AudioContext, Context
 
 DrawNoise = Callable[[int], Tensor]
 """draw(i) -> the i-th standard-normal float32 tensor [B, C, T, H, W] of this chunk."""
@@ -50,7 +51,7 @@ def denoise(
     context: Context,
     audio: AudioContext,
 ) -> Tensor:
-    """Latents of one chunk, float32. Each step predicts x0 and adds fresh noise of the next level (facts, section 2)."""
+    """Latents of one chunk, float32. Each step predicts x0 and adds fresh noise of the next level."""
     latents = keep_motion(draw(0), motion_BCTHW)
     for i, time in enumerate(sampler.times):
         sigma, next_sigma = sampler.sigmas[i], sampler.sigmas[i + 1]

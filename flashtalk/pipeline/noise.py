@@ -19,4 +19,3 @@ class SeededNoise:
         """The same numbers for the same arguments on the same kind of device."""
         self._generator.manual_seed(mixed_seed(self._seed, chunk_index, draw_index))
         return torch.randn(shape, generator=self._generator, device=self._generator.device)
-

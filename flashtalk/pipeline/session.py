@@ -1,6 +1,6 @@
 """One visitor's stream: sound in any pieces in, chunks of frames with their sound out. Opened by engine/engine.py.
 
-The algorithm (paper, section 2.1; facts, section 2): a chunk is denoised with the last frames of the one before as
+The algorithm (paper, section 2.1): a chunk is denoised with the last frames of the one before as
 motion latents, decoded, matched in colour to the portrait; its last frames are encoded again for the next chunk.
 All that differs between two visitors is in a Session; networks are shared and hold nothing of it.
 """
@@ -196,6 +196,11 @@ class Session:
     def frames_done(self) -> int:
         """Frames given out so far."""
         return self._progress.frame
+
+    @property
+    def samples_fed(self) -> int:
+        """Samples that came in so far, those that wait for their chunk included."""
+        return self._sound.end
 
     @property
     def chunks_done(self) -> int:

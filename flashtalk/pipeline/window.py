@@ -61,7 +61,7 @@ class SoundWindow:
         """All that the future depends on but the waiting sound; arrays are never written to, so they may be kept."""
         clock = np.array([self._raw_start, self._heard_end], np.int64)
         gain = self._loudness.state() if self._loudness else {}
-        return {"heard": self._heard, "clock": clock} | {f"loudness.{name}": array for name, array in gain.items()}
+        return {"heard": self._heard, "clock": clock, **{f"loudness.{name}": array for name, array in gain.items()}}
 
     def waiting(self) -> np.ndarray:
         """The sound that no chunk took yet."""
