@@ -48,7 +48,7 @@ clean: ## remove everything that make made: .venv, caches, builds, out/
 	@rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment that works is kept; one that was cut off halfway is completed.
+# An environment with a suitable Python and pip is kept; anything else in its place is made anew.
 $(MADE):
 	@if ! $(BIN)/python -c '$(COMPLETE)' >/dev/null 2>&1; then \
 	  for python in $(PYTHON) ""; do \
@@ -60,7 +60,7 @@ $(MADE):
 	    exit 1; \
 	  fi; \
 	  echo "Making $(VENV) with $$python"; \
-	  $$python -m venv $(VENV); \
+	  $$python -m venv --clear $(VENV); \
 	fi
 	@touch $@
 

@@ -1,8 +1,9 @@
-"""Weights on disk -> weights in networks. Called by engine/build.py; `flashtalk convert` makes what is read here.
+"""Weights on disk <-> weights in networks. Called by engine/build.py, convert.py and the training's export.
 
 A checkpoint is a folder of safetensors files under the published names, with `manifest.json`: the size and SHA-256 of
 each file and the revision they came from. Networks are built on meta and filled tensor by tensor, so that the weights
 are never in memory twice. Nothing is loaded half: missing, extra and misshapen tensors are told in one table.
+On a CPU a network reads its weights straight from the mapped file: replace such a file, never write into it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +20,12 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flashtalk.config import CheckpointConfig
 from flashtalk.errors import CheckpointError
-from flashtalk.models.name_map import NameMap, Target, identity_map
+from flashtalk.models.name_map import NameMap, Target, identity, identity_map
 from flashtalk.ops.seeds import mixed_seed
 
 MANIFEST = "manifest.json"
@@ -39,6 +42,7 @@ COMPONENT_FILES = {
 ROWS_TOLD = 20
 
 DtypeOf = Callable[[str], torch.dtype]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -49,20 +53,24 @@ class Checkpoint:
     digest: str
     """SHA-256 of the manifest: names these weights."""
     revision: str | None
+    listed: frozenset[str]
+    """The files that the manifest vouches for, by their path in the folder."""
 
     def files(self, component: str) -> list[Path]:
-        """The files of a component. Raises CheckpointError if there are none."""
-        stem = COMPONENT_FILES[component]
-        whole, index = self.folder / f"{stem}.safetensors", self.folder / f"{stem}.safetensors.index.json"
-        if whole.is_file():
-            return [whole]
-        if index.is_file():
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            return [index.parent / name for name in names]
-        raise CheckpointError(
-            f"{self.folder.name} holds no {stem}.safetensors, the weights of {component}; if it holds published .pth "
-            f"files, run `flashtalk convert` on it once"
-        )
+        """The files of a component. Raises CheckpointError if there are none, or if they were never verified."""
+        found = component_files(self.folder, component)
+        if not found:
+            raise CheckpointError(
+                f"{self.folder.name} holds no {COMPONENT_FILES[component]}.safetensors, the weights of {component}; if "
+                f"it holds published .pth files, run `flashtalk convert` on it once"
+            )
+        strange = [file.name for file in found if file.relative_to(self.folder).as_posix() not in self.listed]
+        if strange:
+            raise CheckpointError(
+                f"{', '.join(strange)} in {self.folder.name} is not in its {MANIFEST}: remove it, or run "
+                f"`flashtalk convert` again if it belongs there"
+            )
+        return found
 
 
 def open_checkpoint(config: CheckpointConfig) -> Checkpoint:
@@ -71,10 +79,25 @@ def open_checkpoint(config: CheckpointConfig) -> Checkpoint:
     folder = Path(config.source)
     if not folder.is_dir():
         folder = _download(config.source, config.revision)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     _verify(folder, manifest["files"], config.verify)
     digest = hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
-    return Checkpoint(folder, digest, manifest.get("revision"))
+    return Checkpoint(folder, digest, manifest.get("revision"), frozenset(manifest["files"]))
+
+
+def component_files(folder: Path, component: str) -> list[Path]:
+    """The safetensors files of a component, none if it is not there. Raises CheckpointError for a damaged index."""
+    stem = COMPONENT_FILES[component]
+    whole, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        return [index.parent / Path(name).name for name in names]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{index.name} is damaged; fetch it again") from None
 
 
 def load_component(
@@ -82,14 +105,24 @@ def load_component(
 ) -> None:
     """Fill `module`, built on meta, from the files of `component`; `dtype_of(own name)` is how each is kept."""
     name_map, prefix = names_of(module)
-    sources = _sources(checkpoint.files(component), prefix)
-    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    _check_names(component, sources, name_map, shapes)
+    sources = published_shapes(checkpoint.files(component), prefix)
+    check_names(component, module, (pair for names in sources.values() for pair in names.items()))
     for file, names in sources.items():
         with _open(file, device) as reader:
             for name in names:
-                _place(module, reader.get_tensor(prefix + name), name_map[name], device, dtype_of, shapes)
+                _place(module, reader.get_tensor(prefix + name), name_map[name], device, dtype_of)
     _check_complete(module, component)
+
+
+def save_component(module: nn.Module, folder: Path, component: str) -> Path:
+    """Write a network under its published names, for `load_component` and for other programs. Gives the file.
+
+    The manifest is not touched: call `write_manifest` when all components are there. Raises CheckpointError.
+    """
+    name_map, prefix = names_of(module)
+    file = folder / f"{COMPONENT_FILES[component]}.safetensors"
+    write_tensors(file, {prefix + name: tensor for name, tensor in _pack(module.state_dict(), name_map)})
+    return file
 
 
 def init_component(module: nn.Module, seed: int, device: torch.device, dtype_of: DtypeOf) -> None:
@@ -117,18 +150,46 @@ def names_of(module: nn.Module) -> tuple[NameMap, str]:
     return (own_map(), getattr(module, "PREFIX", "")) if callable(own_map) else (identity_map(module), "")
 
 
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, whole or not at all. Tensors that share memory are written apart. Raises CheckpointError."""
+    temporary = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(_apart(tensors)), temporary, metadata={"format": "pt"})
+        temporary.replace(file)
+    except (OSError, SafetensorError):
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        raise CheckpointError(f"{file.name} ({size} bytes) cannot be written there; is the disk full?") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_manifest(folder: Path, source: str, revision: str | None) -> Path:
-    """Describe all files of `folder` (sizes, SHA-256, where from) in its manifest."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".safetensors", ".json", ".model"))
+    """Describe all files of `folder` (sizes, SHA-256, where from) in its manifest; hidden folders are left out."""
+    names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".model"))
+    files = [name for name in names if name.name != MANIFEST and not any(part.startswith(".") for part in name.parts)]
     entries = {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
-        for file in files
-        if file.name != MANIFEST
+        name.as_posix(): {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files
     }
     manifest = {"format": 1, "source": source, "revision": revision, "files": entries}
     path = folder / MANIFEST
-    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    temporary = folder / f".{MANIFEST}.part"
+    temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    temporary.replace(path)
     return path
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a folder: `source`, `revision`, and `files`: name -> bytes, sha256. Raises CheckpointError."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CheckpointError(f"{folder.name} has no {MANIFEST}; `flashtalk convert` makes it of published files")
+    try:
+        tree = json.loads(path.read_text())
+        files = {name: {"bytes": int(e["bytes"]), "sha256": str(e["sha256"])} for name, e in tree["files"].items()}
+        return {**tree, "files": files}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{folder.name}/{MANIFEST} is damaged; convert the checkpoint again") from None
 
 
 def sha256(file: Path) -> str:
@@ -154,19 +215,6 @@ def _download(source: str, revision: str | None) -> Path:
         ) from error
 
 
-def _read_manifest(folder: Path) -> dict:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise CheckpointError(f"{folder.name} has no {MANIFEST}; `flashtalk convert` makes it of published files")
-    try:
-        manifest = json.loads(path.read_text())
-    except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise CheckpointError(f"{folder.name}/{MANIFEST} is damaged; convert the checkpoint again")
-    return manifest
-
-
 def _verify(folder: Path, files: Mapping[str, Mapping], how: str) -> None:
     bad = []
     for name, wanted in files.items():
@@ -184,12 +232,12 @@ def _verify(folder: Path, files: Mapping[str, Mapping], how: str) -> None:
 def _open(file: Path, device: torch.device) -> safe_open:
     try:
         return safe_open(file, framework="pt", device=str(device))
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file.name} is not a readable safetensors file: {error}") from None
+    except (SafetensorError, OSError):
+        raise CheckpointError(f"{file.name} is missing, cut off or no safetensors file; fetch it again") from None
 
 
-def _sources(files: list[Path], prefix: str) -> dict[Path, dict[str, tuple[int, ...]]]:
-    """File -> published name (without the prefix) -> shape."""
+def published_shapes(files: list[Path], prefix: str) -> dict[Path, dict[str, Shape]]:
+    """File -> published name (those with the prefix, without it) -> shape. Raises CheckpointError."""
     sources = {}
     for file in files:
         with _open(file, torch.device("cpu")) as reader:
@@ -198,43 +246,70 @@ def _sources(files: list[Path], prefix: str) -> dict[Path, dict[str, tuple[int, 
     return sources
 
 
-def _check_names(
-    component: str,
-    sources: Mapping[Path, Mapping[str, tuple[int, ...]]],
-    name_map: NameMap,
-    shapes: Mapping[str, tuple[int, ...]],
-) -> None:
-    found = {name: shape for names in sources.values() for name, shape in names.items()}
-    filled = {target.name for name in found for target in name_map.get(name, ())}
+def check_names(component: str, module: nn.Module, published: Iterable[tuple[str, Shape]]) -> None:
+    """Whether published names (without prefix) and shapes fill `module` exactly. Raises CheckpointError: one table."""
+    name_map, _ = names_of(module)
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = list(published)
+    filled = Counter(target.name for name, _ in found for target in name_map.get(name, ()))
     rows = [f"missing  {name}  {shape}" for name, shape in shapes.items() if name not in filled]
-    rows += [f"extra    {name}  {shape}" for name, shape in found.items() if name not in name_map]
+    rows += [f"extra    {name}  {shape}" for name, shape in found if name not in name_map]
+    rows += [f"twice    {name}" for name, count in filled.items() if count > 1]
     rows += list(_misshapen(found, name_map, shapes))
     if rows:
         raise CheckpointError(_table(f"the weights of {component} are of another model", rows))
 
 
-def _misshapen(
-    found: Mapping[str, tuple[int, ...]], name_map: NameMap, shapes: Mapping[str, tuple[int, ...]]
-) -> Iterator[str]:
-    for name, shape in found.items():
+def _misshapen(found: Iterable[tuple[str, Shape]], name_map: NameMap, shapes: Mapping[str, Shape]) -> Iterator[str]:
+    for name, shape in found:
         for target in name_map.get(name, ()):
-            given = tuple(target.pick(torch.empty(shape, device="meta")).shape)
-            if given != shapes[target.name]:
-                yield f"shape    {name}  is {given}, the config wants {shapes[target.name]}"
+            if _picked_shape(target, shape) != shapes[target.name]:
+                yield f"shape    {name}  is {shape}, the config wants {shapes[target.name]} for {target.name}"
+
+
+def _picked_shape(target: Target, shape: Shape) -> Shape | None:
+    try:
+        return tuple(target.pick(torch.empty(shape, device="meta")).shape)
+    except (IndexError, RuntimeError):
+        return None
+
+
+def _pack(state: Mapping[str, Tensor], name_map: NameMap) -> Iterator[tuple[str, Tensor]]:
+    """Own tensors -> published ones: the inverse of a name map, each under the first of its spellings."""
+    packed: set[str] = set()
+    for name, targets in name_map.items():
+        if targets and not packed & {target.name for target in targets}:
+            packed |= {target.name for target in targets}
+            yield name, _unpick(name, targets, [state[target.name] for target in targets])
+    assert packed == set(state), f"{sorted(set(state) - packed)[:5]} have no published name"
+
+
+def _unpick(name: str, targets: tuple[Target, ...], parts: list[Tensor]) -> Tensor:
+    """The published tensor of which each target picks its part; found by trying what the published layouts do."""
+    if len(parts) > 1:
+        tries = [torch.cat(parts)]
+    else:
+        tries = [parts[0]] if targets[0].pick is identity else [parts[0][None, None], parts[0][None]]
+    for tensor in tries:
+        if all(torch.equal(target.pick(tensor), part) for target, part in zip(targets, parts, strict=True)):
+            return tensor
+    raise AssertionError(f"{name}: no published layout gives back its parts")
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    seen = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        alone = tensor.is_contiguous() and storage.nbytes() == tensor.nbytes and storage.data_ptr() not in seen
+        seen.add(storage.data_ptr())
+        yield name, tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _place(
-    module: nn.Module,
-    tensor: Tensor,
-    targets: tuple[Target, ...],
-    device: torch.device,
-    dtype_of: DtypeOf,
-    shapes: Mapping[str, tuple[int, ...]],
+    module: nn.Module, tensor: Tensor, targets: tuple[Target, ...], device: torch.device, dtype_of: DtypeOf
 ) -> None:
     for target in targets:
-        part = target.pick(tensor).to(device, dtype_of(target.name)).contiguous()
-        assert tuple(part.shape) == shapes[target.name], f"{target.name} {tuple(part.shape)}"
-        assign(module, target.name, part)
+        assign(module, target.name, target.pick(tensor).to(device, dtype_of(target.name)).contiguous())
 
 
 def _check_complete(module: nn.Module, component: str) -> None:

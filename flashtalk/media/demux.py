@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from flashtalk.errors import InputError
-from flashtalk.media.files import TimedFile, open_local, shown_name
+from flashtalk.media.files import TimedFile, match_signature, open_local, shown_name
 from flashtalk.media.limits import AudioLimits
 
 # Formats that open other files or addresses (hls, dash, concat, sdp, image2 ...) must stay off this list.
@@ -28,6 +28,15 @@ _CODECS = (
     *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s8_planar"),
     *("pcm_s16le", "pcm_s16be", "pcm_s16le_planar", "pcm_s16be_planar", "pcm_s24le", "pcm_s24be", "pcm_s24le_planar"),
     *("pcm_s32le", "pcm_s32be", "pcm_s32le_planar", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"),
+)
+_REFUSED = (
+    *((b"#EXTM3U", "a playlist"), (b"ffconcat", "a playlist"), (b"MThd", "MIDI"), (b"v=0", "a session description")),
+    *(
+        (b"<", "a text page or manifest"),
+        (b"\x89PNG", "a picture"),
+        (b"\xff\xd8\xff", "a picture"),
+        (b"GIF8", "a picture"),
+    ),
 )
 _GUESSED_DURATION = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg"}
 """Containers without a duration; the library guesses one from the first packets' bit rate, too roughly to refuse by."""
@@ -131,6 +140,10 @@ def open_sound(path: str | Path, limits: AudioLimits) -> Iterator[Sound]:
             yield Sound(container, source, name, limits)
 
 
+def _wrong_kind(what: str) -> InputError:
+    return InputError(f"{what}; give WAV, FLAC, MP3, M4A, Ogg, WebM or MP4", code="audio_format")
+
+
 def unreadable(name: str) -> InputError:
     """The error for a file that cannot be decoded."""
     return InputError(
@@ -144,12 +157,14 @@ def _open_container(source: TimedFile, name: str) -> InputContainer:
         "codec_whitelist": ",".join(_CODECS),
         "protocol_whitelist": "",
     }
+    refused = match_signature(source.read(16).lstrip(), _REFUSED)
+    source.seek(0)
+    if refused is not None:
+        raise _wrong_kind(f"{name} is {refused}")
     try:
         container = av.open(source, "r", options=options)
     except av.error.ArgumentError:
-        raise InputError(
-            f"{name} is not a supported kind of file; give WAV, FLAC, MP3, M4A, Ogg, WebM or MP4", code="audio_format"
-        ) from None
+        raise _wrong_kind(f"{name} is of a kind that is not supported") from None
     except (av.error.FFmpegError, ValueError, MemoryError):
         raise unreadable(name) from None
     return container

@@ -9,10 +9,13 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeVar
 
 from flashtalk.errors import InputError
+
+Entry = TypeVar("Entry")
 
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -41,6 +44,14 @@ def open_local(path: str | Path, kind: Literal["audio", "image"], max_bytes: int
         file.close()
         raise
     return file
+
+
+def match_signature(head: bytes, table: Iterable[tuple[bytes, Entry]]) -> Entry | None:
+    """The entry whose signature begins `head` (a dot in a signature stands for any byte), or None."""
+    for signature, entry in table:
+        if len(head) >= len(signature) and all(s in (ord("."), h) for s, h in zip(signature, head, strict=False)):
+            return entry
+    return None
 
 
 class TimedFile:
@@ -95,7 +106,7 @@ def _check_kind_and_size(status: os.stat_result, name: str, kind: str, max_bytes
         raise InputError(f"{name} is not a regular file; give one {kind} file", code=f"{kind}_unreadable")
     if status.st_size == 0:
         code = "audio_empty" if kind == "audio" else "image_unreadable"
-        raise InputError(f"{name} is empty (0 bytes); give a file with {kind} in it", code=code)
+        raise InputError(f"{name} is empty (0 bytes); choose another file", code=code)
     if status.st_size > max_bytes:
         raise InputError(
             f"{name} has {status.st_size:,} bytes; at most {max_bytes:,} are allowed: give a shorter or smaller one",

@@ -6,22 +6,19 @@ supported), `image_limits` (bytes, pixels, sides, aspect).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, cast
 
 import numpy as np
 from PIL import BmpImagePlugin, ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from flashtalk.errors import InputError
-from flashtalk.media.files import TimedFile, open_local, shown_name
+from flashtalk.media.files import TimedFile, match_signature, open_local, shown_name
 from flashtalk.media.fit import cover_size, crop_offset, fit_portrait, size_for, snap_size
 from flashtalk.media.limits import IMAGE_LIMITS, ImageLimits
 
 __all__ = ["cover_size", "crop_offset", "fit_portrait", "open_portrait", "size_for", "snap_size"]
-
-Entry = TypeVar("Entry")
 
 GREY = 128
 """What lies behind transparent pixels."""
@@ -91,7 +88,7 @@ def _opened(file: TimedFile, name: str) -> Image.Image:
     # Readers are chosen here and not by Image.open, whose own size limit is a warning, looser than ours.
     head = file.read(32)
     file.seek(0)
-    reader = _match(head, _READERS)
+    reader = match_signature(head, _READERS)
     if reader is None:
         raise _unknown_kind(head, name)
     try:
@@ -232,16 +229,8 @@ def _check_size(size: tuple[int, int], name: str, limits: ImageLimits) -> None:
         )
 
 
-def _match(head: bytes, table: Iterable[tuple[bytes, Entry]]) -> Entry | None:
-    """The entry whose signature begins `head` (a dot stands for any byte), or None."""
-    for signature, entry in table:
-        if len(head) >= len(signature) and all(s in (ord("."), h) for s, h in zip(signature, head, strict=False)):
-            return entry
-    return None
-
-
 def _unknown_kind(head: bytes, name: str) -> InputError:
-    kind = _match(head.lstrip(), _REFUSED)
+    kind = match_signature(head.lstrip(), _REFUSED)
     if kind is None:
         return _unreadable(name)
     return InputError(f"{name} is {kind}, which is not supported; save it as PNG, JPEG or WebP", code="image_format")

@@ -37,13 +37,13 @@ class LoudnessGain:
         self._gain_db = np.zeros(2)
 
     def apply(self, samples_S: np.ndarray) -> np.ndarray:
-        """The samples with the gain applied, float32 clipped to [-1, 1]. Pieces may be cut anywhere."""
+        """The samples with the gain applied, float32, not clipped: only networks hear them. Pieces may be cut anywhere."""
         out = np.empty(len(samples_S), np.float32)
         done = 0
         while done < len(samples_S):
             count = min(self._block - self._filled, len(samples_S) - done)
             piece = samples_S[done : done + count]
-            out[done : done + count] = np.clip(piece * self._gain(count), -1, 1)
+            out[done : done + count] = piece * self._gain(count)
             self._hear(piece)
             done += count
         return out

@@ -37,7 +37,8 @@ class Header:
 
 def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> None:
     """Write under a temporary name, then rename: a kill leaves the old file or the new one. Raises EngineError."""
-    on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: the first chunk's motion latents are the portrait's own, and the format refuses shared memory.
+    on_host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = save(on_host, metadata={"header": json.dumps(asdict(header))})
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)

@@ -37,7 +37,9 @@ def written(samples: np.ndarray, rate: int, kind: str, subtype: str) -> bytes:
     return buffer.getvalue()
 
 
-def wav(data: bytes, rate: int = 16000, channels: int = 1, bits: int = 16, tag: int = 1, size: int | None = None) -> bytes:
+def wav(
+    data: bytes, rate: int = 16000, channels: int = 1, bits: int = 16, tag: int = 1, size: int | None = None
+) -> bytes:
     """A WAV by hand, so that its header can lie."""
     align = channels * bits // 8
     form = struct.pack("<HHIIHH", tag, channels, rate, rate * align & 0xFFFFFFFF, align & 0xFFFF, bits)
@@ -145,15 +147,16 @@ def _by_libsndfile() -> Iterator[Case]:
         ("flac_s16.flac", 44100, 2, "FLAC", "PCM_16"),
         ("flac_s24.flac", 96000, 1, "FLAC", "PCM_24"),
         ("flac_51.flac", 48000, 6, "FLAC", "PCM_16"),
-        ("vorbis.ogg", 44100, 1, "OGG", "VORBIS"),
         ("opus.ogg", 48000, 2, "OGG", "OPUS"),
         ("mp3.mp3", 44100, 2, "MP3", "MPEG_LAYER_III"),
     )
     for name, rate, channels, kind, subtype in plain:
         yield _good(name, partial(_tone_written, rate, channels, kind, subtype))
-    for name, subtype in (("wav_ima.wav", "IMA_ADPCM"), ("wav_ms.wav", "MS_ADPCM"), ("wav_gsm.wav", "GSM610")):
-        # These fill their last block with silence.
+    # These fill their last block with silence, or (Vorbis of one page) lose or gain part of it.
+    blocks = (("wav_ima.wav", "IMA_ADPCM"), ("wav_ms.wav", "MS_ADPCM"), ("wav_gsm.wav", "GSM610"))
+    for name, subtype in blocks:
         yield _good(name, partial(_tone_written, 8000, 1, "WAV", subtype), level=None, length_s=None)
+    yield _good("vorbis.ogg", partial(_tone_written, 44100, 1, "OGG", "VORBIS"), length_s=None)
 
 
 def _tone_written(rate: int, channels: int, kind: str, subtype: str) -> bytes:
@@ -209,7 +212,9 @@ def _odd_sounds() -> Iterator[Case]:
     yield _good("click.wav", lambda: wav(s16(np.eye(1, 4800, 2400)[0])), level=None)
     yield _good("few_nan.wav", lambda: _float_wav(spoiled(0.002, np.nan)), length_s=1.0)
     yield _good("few_inf.wav", lambda: _float_wav(spoiled(0.002, -np.inf)), length_s=1.0)
-    yield _good("huge_double.wav", lambda: written(spoiled(0.002, 1).astype("f8") * 1e300, 48000, "WAV", "DOUBLE"), None, 1.0)
+    yield _good(
+        "huge_double.wav", lambda: written(spoiled(0.002, 1).astype("f8") * 1e300, 48000, "WAV", "DOUBLE"), None, 1.0
+    )
     joined = lambda: encoded("adts", "aac", 44100) + encoded("adts", "aac", 22050)  # noqa: E731
     yield _good("two_rates.aac", joined, level=None, length_s=None)
     for name, share, value in (("nan.wav", 0.02, np.nan), ("inf.wav", 0.02, np.inf), ("all_nan.wav", 1.0, np.nan)):

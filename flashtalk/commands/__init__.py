@@ -1,0 +1,1 @@
+"""The commands of the `flashtalk` program, one module each: plain functions that cli.py calls with parsed options."""

@@ -1,0 +1,93 @@
+"""How fast a film grows, in words and numbers. Used by generate.py."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+
+class Pace:
+    """Counts frames against the clock, which starts when this is made."""
+
+    def __init__(self, fps: int, *, done: int = 0, total: int | None = None) -> None:
+        self._fps = fps
+        self._total = total
+        self._started_s = time.perf_counter()
+        self.frames = done
+        self.made = 0
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._started_s
+
+    def add(self, frames: int) -> None:
+        """Frames that are in the film now."""
+        self.frames += frames
+        self.made += frames
+
+    def words(self, chunk_index: int, chunk_s: float) -> str:
+        """One line on the chunk just made and what is left."""
+        of_total = f"/{self._total}" if self._total and self._total >= self.frames else ""
+        line = f"chunk {chunk_index + 1} in {chunk_s:.2f} s, frame {self.frames}{of_total}, "
+        return line + speed_words(self.made, self.wall_s, self._fps) + self._left()
+
+    def _left(self) -> str:
+        if not self._total or self._total <= self.frames:
+            return ""
+        return f", {clock_words((self._total - self.frames) * self.wall_s / self.made)} left"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished film. `made_frames` of its frames were computed by this run, in `wall_s` seconds."""
+
+    path: Path
+    frames: int
+    fps: int
+    made_frames: int
+    wall_s: float
+    peak_bytes: int
+
+    def words(self) -> str:
+        """The result line."""
+        line = f"{self.path}: {self.frames / self.fps:.2f} s, {self.frames} frames"
+        if self.made_frames:
+            now = "" if self.made_frames == self.frames else f" ({self.made_frames} of them now)"
+            line += f"{now} in {self.wall_s:.1f} s, {speed_words(self.made_frames, self.wall_s, self.fps)}"
+        return f"{line}, peak memory {self.peak_bytes / 1e6:,.0f} MB"
+
+
+def speed_words(frames: int, wall_s: float, fps: int) -> str:
+    """Frames a second, and seconds of film made in a second: 1x keeps up with the speech."""
+    rate = frames / max(wall_s, 1e-9)
+    return f"{rate:.1f} fps, {rate / fps:.2f}x real time"
+
+
+def clock_words(seconds: float) -> str:
+    """`42 s`, `3:05 min`, `2:00:07 h`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
+
+
+def peak_memory_bytes() -> int:
+    """The most that this process ever held, the GPU's memory included."""
+    return _peak_host_bytes() + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
+
+
+def _peak_host_bytes() -> int:
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # noqa: PLC0415  not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
