@@ -10,6 +10,9 @@ PORTRAIT ?= assets/portraits/anna.png
 SPEECH ?= assets/speech/hello.wav
 OUT ?= out/demo.mp4
 
+# Below out/ everything is ours to replace.
+OURS = $(if $(filter out/%,$(OUT)),--overwrite)
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -27,7 +30,7 @@ help: ## this list
 
 demo: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and OUT= take your own
 	@mkdir -p "$(dir $(OUT))"
-	@$(BIN)/flashtalk generate --portrait "$(PORTRAIT)" --speech "$(SPEECH)" --out "$(OUT)"
+	@$(BIN)/flashtalk generate --portrait "$(PORTRAIT)" --audio "$(SPEECH)" --output "$(OUT)" $(OURS)
 	@echo "The video is in $(OUT)"
 
 test: lint ## lint, then every test that needs no GPU, a whole video through the command line included
@@ -64,13 +67,13 @@ $(MADE):
 	fi
 	@touch $@
 
-$(RUNTIME): requirements.txt pyproject.toml | $(MADE)
+$(RUNTIME): requirements.txt pyproject.toml $(MADE)
 	@echo "Installing what FlashTalk needs into $(VENV) (some minutes the first time)"
 	@$(PIP) install --quiet -r requirements.txt
 	@$(PIP) install --quiet --no-deps -e .
 	@touch $@
 
-$(DEV): requirements-dev.txt | $(RUNTIME)
+$(DEV): requirements-dev.txt $(RUNTIME)
 	@echo "Installing the tools for tests into $(VENV)"
 	@$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@

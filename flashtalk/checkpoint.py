@@ -13,6 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,16 +153,8 @@ def names_of(module: nn.Module) -> tuple[NameMap, str]:
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file, whole or not at all. Tensors that share memory are written apart. Raises CheckpointError."""
-    temporary = file.with_name(f".{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with _written_whole(file) as temporary:
         save_file(dict(_apart(tensors)), temporary, metadata={"format": "pt"})
-        temporary.replace(file)
-    except (OSError, SafetensorError):
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        raise CheckpointError(f"{file.name} ({size} bytes) cannot be written there; is the disk full?") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_manifest(folder: Path, source: str, revision: str | None) -> Path:
@@ -172,11 +165,9 @@ def write_manifest(folder: Path, source: str, revision: str | None) -> Path:
         name.as_posix(): {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files
     }
     manifest = {"format": 1, "source": source, "revision": revision, "files": entries}
-    path = folder / MANIFEST
-    temporary = folder / f".{MANIFEST}.part"
-    temporary.write_text(json.dumps(manifest, indent=1) + "\n")
-    temporary.replace(path)
-    return path
+    with _written_whole(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    return folder / MANIFEST
 
 
 def read_manifest(folder: Path) -> dict:
@@ -227,6 +218,22 @@ def _verify(folder: Path, files: Mapping[str, Mapping], how: str) -> None:
             bad.append(f"{name}: its SHA-256 is not the manifest's")
     if bad:
         raise CheckpointError(_table(f"{folder.name} does not match its manifest; fetch these files again", bad))
+
+
+@contextmanager
+def _written_whole(file: Path) -> Iterator[Path]:
+    """A temporary name, renamed to `file` at the end: a kill leaves the old file or the new one."""
+    temporary = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(file)
+    except (OSError, SafetensorError):
+        raise CheckpointError(
+            f"{file.name} cannot be written: no room on the disk, or no leave to write there"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _open(file: Path, device: torch.device) -> safe_open:

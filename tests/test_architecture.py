@@ -29,7 +29,7 @@ FLOORS = (
     ("pipeline", "parallel"),
     ("engine", "train"),
     ("serving", "flashtalk"),
-    ("cli cli_* __main__", "app ui"),
+    ("cli cli_* commands __main__", "app ui"),
 )
 
 MAY_READ_ENVIRONMENT = ("app.py", "flashtalk/serving/launch.py", "flashtalk/cli*.py")

@@ -1,4 +1,4 @@
-"""What people see: results on stdout, notes and progress on stderr, errors as lines. Used by cli.py and the commands."""
+"""What people see: results on stdout, notes and progress on stderr, errors as lines. For cli.py and commands/."""
 
 from __future__ import annotations
 

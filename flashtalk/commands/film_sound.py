@@ -6,7 +6,6 @@ Both stream: memory does not grow with the length. Used by generate.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ TRACK_RATE = 48000
 """The film's sound keeps the source's quality; the 16 kHz mono that the model hears never gets into it."""
 
 
-def check_sound(path: Path, sample_rate: int) -> tuple[int, float | None]:
+def check_sound(path: str, sample_rate: int) -> tuple[int, float | None]:
     """(channels of the film, seconds if the header tells). Reads the first second too. Raises InputError."""
     info = probe_audio(path)
     if next(read_audio(path, sample_rate=sample_rate), None) is None:
@@ -32,7 +31,7 @@ def check_sound(path: Path, sample_rate: int) -> tuple[int, float | None]:
 class Voice:
     """Feeds a session from a file and gives its chunks. A restored session goes on at the sample where it stood."""
 
-    def __init__(self, session: Session, path: Path, *, ended: bool = False) -> None:
+    def __init__(self, session: Session, path: str, *, ended: bool = False) -> None:
         self.ended = ended
         self._session = session
         self._path = path
@@ -44,24 +43,26 @@ class Voice:
 
     def chunks(self) -> Iterator[VideoChunk]:
         """What is left, in order."""
-        session = self._session
-        if not self.ended:
-            rate, done = session.stream.sample_rate, session.samples_fed
-            while session.ready():
-                yield session.step()
-            # Blocks of a second are shorter than a chunk, so that little sound waits in the session.
-            for block_S in read_audio(self._path, sample_rate=rate, start_sample=done):
-                yield from session.feed(block_S)
-            session.flush()
-            self.ended = True
-        while session.ready():
-            yield session.step()
+        yield from self._ready()
+        rate, done = self._session.stream.sample_rate, self._session.samples_fed
+        # Blocks of a second are shorter than a chunk, so that little sound waits in the session.
+        blocks = iter(()) if self.ended else read_audio(self._path, sample_rate=rate, start_sample=done)
+        for block_S, last in _with_last(blocks):
+            self._session.push(block_S)
+            if last:
+                self._session.flush()
+                self.ended = True
+            yield from self._ready()
+
+    def _ready(self) -> Iterator[VideoChunk]:
+        while self._session.ready():
+            yield self._session.step()
 
 
 class Track:
     """The file's sound as the film holds it, handed out frame by frame from `first_frame` on."""
 
-    def __init__(self, path: Path, channels: int, fps: int, first_frame: int = 0) -> None:
+    def __init__(self, path: str, channels: int, fps: int, first_frame: int = 0) -> None:
         self._fps = fps
         self._frame = first_frame
         start = self._position(first_frame)
@@ -84,3 +85,12 @@ class Track:
     def _position(self, frame: int) -> int:
         """The first sample of a frame."""
         return frame * TRACK_RATE // self._fps
+
+
+def _with_last(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Each block, and whether it is the last one."""
+    held = next(blocks, None)
+    while held is not None:
+        following = next(blocks, None)
+        yield held, following is None
+        held = following

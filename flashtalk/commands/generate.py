@@ -41,8 +41,8 @@ RESUME_HINT = "what is done is kept: the same command with --resume goes on from
 class Order:
     """What is to be made of what, and what may happen to files that are there."""
 
-    portrait: Path
-    audio: Path
+    portrait: str
+    audio: str
     output: Path
     config: Config
     prompt: str = ""
@@ -93,7 +93,7 @@ def _entry(order: Order, journal: Journal, screen: Screen) -> Entry | None:
 
 def _refuse_own_inputs(order: Order) -> None:
     written = [path for path in (order.output, part_path(order.output)) if path.exists()]
-    for source in (order.portrait, order.audio):
+    for source in map(Path, (order.portrait, order.audio)):
         if source.exists() and any(source.samefile(path) for path in written):
             message = f"{source.name} would be overwritten by the film made of it; choose another name for --output"
             raise InputError(message, code="output_is_input")
@@ -105,8 +105,8 @@ def _open_material(order: Order) -> Material:
     channels, duration_s = check_sound(order.audio, stream.sample_rate)
     inputs = {
         "version": __version__,
-        "portrait_sha256": sha256(order.portrait),
-        "audio_sha256": sha256(order.audio),
+        "portrait_sha256": sha256(Path(order.portrait)),
+        "audio_sha256": sha256(Path(order.audio)),
         "prompt": order.prompt,
         **to_tree(order.config),
     }
@@ -143,7 +143,7 @@ class _Work:
     def _to_the_end(self, entry: Entry | None, pace: Pace) -> Pace:
         """Everything but removing the journal: a kill in `close` finds all frames in the film and the journal."""
         film, entry = self._open_film(entry)
-        with film, self._cleaned_up():
+        with self._cleaned_up(), film:
             if entry is None or entry.session is not None:
                 with connect(self._order.config) as engine:
                     pace = self._render(engine, film, entry)
@@ -160,8 +160,13 @@ class _Work:
                 if error.code not in ("part_missing", "part_damaged"):
                     raise
                 self._screen.note(f"{part_path(order.output).name} is not as it was left: starting from the beginning")
-        size = {"width": stream.width, "height": stream.height, "fps": stream.fps}
-        media = MediaFormat(**size, sample_rate=TRACK_RATE, channels=material.channels)
+        media = MediaFormat(
+            width=stream.width,
+            height=stream.height,
+            fps=stream.fps,
+            sample_rate=TRACK_RATE,
+            channels=material.channels,
+        )
         film = Mp4Writer(order.output, media)
         self._journal.remove()
         return film, None

@@ -11,15 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.codec.context import Flags
 
-from flashtalk.errors import EngineError
 from flashtalk.media.boxes import Sample
-from flashtalk.media.h264 import open_encoder
+from flashtalk.media.encoders import encoder_errors, new_encoder
 
 FRAME = 1024
 """Samples of one packet, and of the silence that the encoder puts in front."""
@@ -60,6 +58,7 @@ class SoundEncoder:
 
     def __init__(self, sample_rate: int, channels: int, bit_rate: int) -> None:
         self._sample_rate, self._channels, self._bit_rate = sample_rate, channels, bit_rate
+        self._what = f"sound of {sample_rate} Hz, {channels} channel(s), {bit_rate} bits a second"
         self.config = bytes(self._open().extradata or b"")
 
     def start(self) -> Held:
@@ -92,8 +91,9 @@ class SoundEncoder:
             return []
         encoder = self._open()
         made = []
-        for index in range(frames):
-            made += encoder.encode(self._frame(sound_CS[:, index * FRAME : (index + 1) * FRAME], index))
+        with encoder_errors(self._what):
+            for index in range(frames):
+                made += encoder.encode(self._frame(sound_CS[:, index * FRAME : (index + 1) * FRAME], index))
         assert len(made) == frames - 1
         assert made[0].pts == -FRAME
         return [bytes(packet) for packet in made[warm_up:]]
@@ -109,15 +109,12 @@ class SoundEncoder:
         return "mono" if self._channels == 1 else "stereo"
 
     def _open(self) -> AudioCodecContext:
-        encoder = open_encoder("aac")
+        encoder = new_encoder("aac")
         assert isinstance(encoder, AudioCodecContext)
         encoder.sample_rate, encoder.bit_rate = self._sample_rate, self._bit_rate
         encoder.format, encoder.layout = "fltp", self._layout
         encoder.time_base = Fraction(1, self._sample_rate)
         encoder.flags |= Flags.global_header | Flags.bitexact  # bitexact: no name of the library in the stream
-        try:
+        with encoder_errors(self._what):
             encoder.open()
-        except av.error.FFmpegError as error:
-            message = f"The AAC encoder refuses {self._sample_rate} Hz, {self._channels} channel(s): {error.strerror}."
-            raise EngineError(message) from error
         return encoder

@@ -22,6 +22,9 @@ from flashtalk.media.resample import Resampler
 
 __all__ = ["AudioInfo", "clean_pcm", "probe_audio", "read_audio", "read_audio_all"]
 
+_MAX_PLANES = 7
+"""PyAV (18.1) reads past the end of a frame's list of planes if there are more, and crashes; such frames are packed."""
+
 _GAUGE_GRACE_S = 10
 """Bad samples are judged as if the sound lasted at least this long, until its end is known."""
 
@@ -87,6 +90,9 @@ def _cleaned(sound: Sound, channels: int) -> Iterator[tuple[int, Samples]]:
 
 def _frame_array(frame: av.AudioFrame) -> np.ndarray:
     """[C, S] of the decoder's own number type."""
+    if frame.format.is_planar and frame.layout.nb_channels > _MAX_PLANES:
+        packer = av.AudioResampler(format=frame.format.packed, layout=frame.layout, rate=frame.sample_rate)
+        frame = packer.resample(frame)[0]
     array = frame.to_ndarray()
     return array if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels).T
 

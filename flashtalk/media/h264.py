@@ -8,28 +8,18 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from flashtalk.errors import EngineError
 from flashtalk.media.boxes import Sample
+from flashtalk.media.encoders import encoder_errors, new_encoder
 
 _BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2
 _SEI, _SPS, _PPS, _DELIMITER = 6, 7, 8, 9
 _PARAMETERS = "bframes=0:scenecut=0:open-gop=0:cpu-independent=1"
 """No B-frames: decode order is display order. cpu-independent: the same bytes on every processor."""
-
-
-def open_encoder(name: str) -> av.CodecContext:
-    """An encoder that is not opened yet. Raises EngineError(encoder_missing)."""
-    try:
-        return av.CodecContext.create(name, "w")
-    except (av.error.FFmpegError, ValueError) as error:
-        message = f"This FFmpeg build has no encoder {name!r}; install a PyAV (or FFmpeg) build that contains it."
-        raise EngineError(message, code="encoder_missing") from error
 
 
 class PictureEncoder:
@@ -38,13 +28,14 @@ class PictureEncoder:
     def __init__(self, width: int, height: int, fps: int, *, crf: int, preset: str) -> None:
         self._size = width, height
         self._fps = fps
+        self._what = f"pictures of {width}x{height} at {fps} fps"
         self._options = {"preset": preset, "crf": str(crf), "x264-params": f"{_PARAMETERS}:keyint={10 * fps}"}
         encoder = self._open()
         units = {unit[0] & 31: unit for unit in _units(bytes(encoder.extradata or b""))}
         self.sps, self.pps = units[_SPS], units[_PPS]
 
     def _open(self) -> VideoCodecContext:
-        encoder = open_encoder("libx264")
+        encoder = new_encoder("libx264")
         assert isinstance(encoder, VideoCodecContext)
         encoder.width, encoder.height = self._size
         encoder.pix_fmt = "yuv420p"
@@ -54,20 +45,18 @@ class PictureEncoder:
         encoder.thread_count = 1  # the number of threads changes the bytes
         encoder.flags |= Flags.global_header
         encoder.options = self._options
-        try:
+        with encoder_errors(self._what):
             encoder.open()
-        except av.error.FFmpegError as error:
-            width, height = self._size
-            raise EngineError(f"libx264 refuses {width}x{height} at {self._fps} fps: {error.strerror}.") from error
         return encoder
 
     def encode(self, frames_FHWC: np.ndarray, ticks: int) -> list[Sample]:
         """Samples of `ticks` each, the first an IDR picture, from uint8 RGB frames."""
         encoder = self._open()
         packets = []
-        for index, frame_HWC in enumerate(frames_FHWC):
-            packets += encoder.encode(self._convert(frame_HWC, index))
-        packets += encoder.encode(None)
+        with encoder_errors(self._what):
+            for index, frame_HWC in enumerate(frames_FHWC):
+                packets += encoder.encode(self._convert(frame_HWC, index))
+            packets += encoder.encode(None)
         samples = [Sample(_length_prefixed(bytes(packet)), ticks, bool(packet.is_keyframe)) for packet in packets]
         assert len(samples) == len(frames_FHWC)
         assert samples[0].key

@@ -33,7 +33,7 @@ def clean_pcm(samples: ArrayLike) -> Samples:
     gauge = FiniteGauge()
     clean = clean_samples(array, gauge)
     gauge.check()
-    return mix(clean.reshape(len(clean), -1).T, 1)[0]
+    return mix(np.atleast_2d(clean.T), 1)[0]
 
 
 def clean_samples(samples: np.ndarray, gauge: FiniteGauge) -> Samples:

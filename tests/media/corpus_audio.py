@@ -62,20 +62,21 @@ def encoded(
                 container.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
             container.mux(video.encode(None))
         for stream, hertz in zip(streams, tracks, strict=True):
+            stream.options = {"mapping_family": "255"} if channels > 8 else {}
             stream.bit_rate = _BIT_RATES.get(codec, 128_000)
             for frame in [*_frames(stream.codec_context.codec, tone(rate, hertz=hertz), rate, channels), None]:
                 container.mux(stream.encode(frame))
     return buffer.getvalue()
 
 
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "hexadecagonal"}
 _BIT_RATES = {"libopencore_amrnb": 12_200}
 
 
 def _frames(codec: av.Codec, sound_S: np.ndarray, rate: int, channels: int) -> list[av.AudioFrame]:
     layout, kind = _LAYOUTS[channels], (codec.audio_formats or [av.AudioFormat("s16")])[0].name
-    planar = np.ascontiguousarray(np.tile(sound_S, (channels, 1)))
-    frame = av.AudioFrame.from_ndarray(planar, format="fltp", layout=layout)
+    packed = np.repeat(sound_S, channels)[None]
+    frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
     frame.sample_rate, frame.pts = rate, 0
     converter = av.AudioResampler(format=kind, layout=layout, rate=rate)
     return [*converter.resample(frame), *converter.resample(None)]
@@ -169,6 +170,8 @@ def _by_libav() -> Iterator[Case]:
     yield _good("opus.mp4", partial(encoded, "mp4", "libopus", 48000))
     yield _good("opus.webm", partial(encoded, "webm", "libopus", 48000))
     yield _good("opus_51.mkv", partial(encoded, "matroska", "libopus", 48000, channels=6))
+    yield _good("opus_71.mkv", partial(encoded, "matroska", "libopus", 48000, channels=8))
+    yield _good("opus_16_channels.mkv", partial(encoded, "matroska", "libopus", 48000, channels=16), length_s=None)
     yield _good("flac.mkv", partial(encoded, "matroska", "flac", 44100))
     yield _good("flac.ogg", partial(encoded, "ogg", "flac", 44100))
     yield _good("pcm.mov", partial(encoded, "mov", "pcm_s16le", 44100, channels=2))

@@ -18,7 +18,8 @@ import pytest
 from flashtalk.errors import ConfigError, EngineError, InputError, SessionClosed
 from flashtalk.media.boxes import KEY_FLAGS, boxes_in
 from flashtalk.media.encode import SAMPLE_RATES, MediaFormat, SegmentEncoder
-from flashtalk.media.h264 import open_encoder
+from flashtalk.media.encoders import new_encoder
+from flashtalk.media.h264 import PictureEncoder
 from tests.media.films import TINY, chunks_of, decode, fragments, segments_of
 
 VIDEO, SOUND = 1, 2
@@ -246,6 +247,17 @@ def test_colours_survive_and_are_named() -> None:
     assert np.abs(np.array(seen) - colours).max() < 4
 
 
+def test_colours_are_named_in_the_pictures_themselves() -> None:
+    """Some players read the stream, not the file around it."""
+    pictures = PictureEncoder(64, 64, 25, crf=20, preset="veryfast")
+    unit = pictures.encode(grey(1), 512)[0].data[4:]
+    decoder = av.CodecContext.create("h264", "r")
+    stream = b"".join(b"\0\0\0\1" + part for part in (pictures.sps, pictures.pps, unit))
+    (frame,) = [*decoder.decode(av.Packet(stream)), *decoder.decode(None)]
+    assert (frame.colorspace, frame.color_range) == (1, 1)
+    assert (decoder.color_primaries, decoder.color_trc) == (1, 1)
+
+
 def test_loud_samples_are_clipped() -> None:
     loud = [(grey(4), np.full(2560, 3.0, np.float32))]
     full = [(grey(4), np.full(2560, 1.0, np.float32))]
@@ -294,8 +306,14 @@ def test_formats_that_cannot_be_encoded_are_refused(change: dict) -> None:
 
 def test_a_missing_encoder_is_named() -> None:
     with pytest.raises(EngineError, match="libx266") as caught:
-        open_encoder("libx266")
+        new_encoder("libx266")
     assert caught.value.code == "encoder_missing"
+
+
+def test_an_encoder_that_fails_says_so() -> None:
+    with pytest.raises(EngineError, match="64x64") as caught:
+        PictureEncoder(64, 64, 25, crf=20, preset="impossible")
+    assert caught.value.code == "encoding_failed"
 
 
 def test_after_flush_the_stream_is_closed() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from flashtalk.errors import ConfigError, EngineError, FlashTalkError, InputErro
 from flashtalk.media.boxes import boxes_in
 from flashtalk.media.encode import SegmentEncoder
 from flashtalk.media.mp4 import Mp4Writer, part_path
-from flashtalk.media.part_file import plain_errors
+from flashtalk.media.part_file import PartFile, plain_errors
 from flashtalk.media.progressive import write_progressive
 from tests.media.films import TINY, Chunk, chunks_of, decode, segments_of
 
@@ -96,7 +97,10 @@ def test_large_films_have_wide_offsets(tmp_path: Path, chunks: list[Chunk]) -> N
         with part_path(path).open("rb") as source, target.open("wb") as file:
             write_progressive(source, file, encoder.tracks, encoder.movie_timescale, wide=wide)
         films.append(decode(target))
-    assert b"co64" in target.read_bytes()
+    data = target.read_bytes()
+    at = data.index(b"mdat") - 4
+    assert b"co64" in data
+    assert struct.unpack_from(">I4sQ", data, at) == (1, b"mdat", len(data) - at)
     np.testing.assert_array_equal(films[0].frames_FHWC, films[1].frames_FHWC)
     np.testing.assert_array_equal(films[0].sound_CS, films[1].sound_CS)
 
@@ -121,6 +125,8 @@ def test_resumed_equals_never_stopped(
         part.write(
             {"nothing": b"", "half a segment": later[:300], "two segments": later, "rubbish": b"\xff" * 99}[tear]
         )
+    Mp4Writer.resume(path, state).suspend()
+    assert part_path(path).stat().st_size == state["bytes"]
     assert finish(path, state, chunks[written:]) == whole
 
 
@@ -227,25 +233,45 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, chunks: list[Chunk], whole: b
     assert path.read_bytes() == whole
 
 
-def test_a_full_disk_at_the_end_loses_nothing(
-    tmp_path: Path, chunks: list[Chunk], whole: bytes, file_size_limit
-) -> None:
-    path = tmp_path / "film.mp4"
+def test_a_failed_end_loses_nothing(tmp_path: Path, chunks: list[Chunk], whole: bytes, file_size_limit) -> None:
+    """No room for the last sound, then a folder in the way of the finished film, then no room for it, then success."""
+    path, in_the_way = tmp_path / "film.mp4", tmp_path / "film.finishing.mp4"
     path.write_bytes(b"the old film")
     writer = Mp4Writer(path, TINY)
     for chunk in chunks:
         writer.write(*chunk)
-    writer.write(*chunks_of([9], seed=1)[0])
-    file_size_limit(part_path(path).stat().st_size - 500)
-    with pytest.raises(EngineError) as caught:
-        writer.close()
-    file_size_limit(None)
-    assert caught.value.code == "disk_full"
-    assert path.read_bytes() == b"the old film"
-    assert len(decode(part_path(path)).frames_FHWC) == FRAMES + 9
+
+    def close_fails(code: str) -> None:
+        with pytest.raises(EngineError) as caught:
+            writer.close()
+        file_size_limit(None)
+        assert caught.value.code == code
+        assert path.read_bytes() == b"the old film"
+        assert len(decode(part_path(path)).frames_FHWC) == FRAMES
+
+    file_size_limit(part_path(path).stat().st_size + 20)
+    close_fails("disk_full")
+    in_the_way.mkdir()
+    close_fails("output_failed")
+    in_the_way.rmdir()
+    file_size_limit(len(whole) - 100)
+    close_fails("disk_full")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["film.mp4", "film.part.mp4"]
-    writer.close()
-    assert len(decode(path).frames_FHWC) == FRAMES + 9
+    assert finish_again(path, writer) == whole
+
+
+def finish_again(path: Path, writer: Mp4Writer) -> bytes:
+    """From the checkpoint taken after the sound was flushed."""
+    state = json.loads(json.dumps(writer.checkpoint()))
+    writer.suspend()
+    return finish(path, state, [])
+
+
+def test_appending_nothing_writes_nothing(tmp_path: Path) -> None:
+    part = PartFile(tmp_path / "part", create=True)
+    part.append(b"")
+    part.close()
+    assert not (tmp_path / "part").read_bytes()
 
 
 def test_an_error_in_between_leaves_a_film_to_resume(tmp_path: Path, chunks: list[Chunk], whole: bytes) -> None:

@@ -1,0 +1,142 @@
+"""The program `flashtalk`: options and help texts. What a command does is in flashtalk/commands/.
+
+Nothing heavy is imported before a command runs, so that `flashtalk --help` answers at once.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from flashtalk import __version__
+from flashtalk.commands.console import Screen, run_and_translate, set_up_logging
+from flashtalk.commands.settings import read_film_config
+from flashtalk.config import DEFAULT_SERVE_CONFIG
+
+app = typer.Typer(
+    name="flashtalk",
+    help="A picture and a voice in, a talking person out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Fit(StrEnum):
+    """How a portrait of another aspect ratio is brought to size."""
+
+    COVER = "cover"
+    CONTAIN = "contain"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Screen().result(f"flashtalk {__version__}")
+        raise typer.Exit
+
+
+def _be_verbose(wanted: bool) -> None:
+    if wanted:
+        set_up_logging(verbose=True)
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", callback=_be_verbose, help="Log what happens; show tracebacks of errors.")
+]
+ConfigFile = Annotated[
+    str, typer.Option("--config", metavar="FILE", help="A serve config: a YAML file or a name in configs/serve.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Any setting of the config; may be repeated."),
+]
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """A picture and a voice in, a talking person out."""
+    set_up_logging(verbose=verbose)
+
+
+@app.command()
+def generate(
+    portrait: Annotated[str, typer.Option(metavar="IMAGE", help="The person: PNG, JPEG, WebP or BMP.")],
+    audio: Annotated[str, typer.Option(metavar="SOUND", help="The voice: WAV, FLAC, MP3, M4A, Ogg, WebM or MP4.")],
+    output: Annotated[Path, typer.Option(metavar="FILM.mp4", help="Where the film goes.")],
+    config: ConfigFile = DEFAULT_SERVE_CONFIG,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same film.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps: those that the model was trained for.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Brought to the nearest legal size.")] = None,
+    fit: Annotated[Fit | None, typer.Option(help="Crop the portrait around the face, or show all of it.")] = None,
+    prompt: Annotated[str, typer.Option(help="What the person does and where.")] = "",
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a film that was interrupted.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a film that is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    _verbose: Verbose = False,
+) -> None:
+    """Make a film of a picture and a sound file.
+
+    While it is made, FILM.part.mp4 (it plays already) and FILM.journal/ stand beside it. After a stop of any kind,
+    the same command with --resume goes on and gives the same file as if nothing had happened.
+    """
+    screen = Screen(quiet=quiet)
+    chosen, notes = read_film_config(config, settings or [], seed=seed, steps=steps, size=size, fit=fit)
+    for note in notes:
+        screen.note(note)
+    from flashtalk.commands.generate import Order, run_generate
+
+    order = Order(
+        portrait=portrait,
+        audio=audio,
+        output=output,
+        config=chosen,
+        prompt=prompt,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    screen.result(run_generate(order, screen).words())
+
+
+@app.command()
+def models(_verbose: Verbose = False) -> None:
+    """List the models: sizes, configs that use them, where their weights are, licence, source."""
+    from flashtalk.commands.models import known_models, models_tables
+
+    Screen().result(models_tables(known_models()))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    _verbose: Verbose = False,
+) -> None:
+    """Tell what is installed and usable here. Exit status 0 if the default config can run, 1 if not."""
+    from flashtalk.commands.doctor import examine, report_json, report_text
+
+    report = examine()
+    Screen().result(report_json(report) if as_json else report_text(report))
+    raise typer.Exit(0 if report.can_run else 1)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point: run `arguments` (those of the process if None) and exit. 2: wrong usage, 130: Ctrl-C."""
+    command = typer.main.get_command(app)
+    sys.exit(run_and_translate(lambda: command(args=arguments, prog_name="flashtalk")))
+
+
+if __name__ == "__main__":
+    main()

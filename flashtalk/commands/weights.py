@@ -1,0 +1,38 @@
+"""Where a config's weights are, without reading them. Used by models.py and doctor.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+
+from flashtalk.checkpoint import MANIFEST
+from flashtalk.config import CheckpointConfig
+
+
+@dataclass(frozen=True)
+class Weights:
+    """`missing`: a run would fail (what a run would download is not missing). `words` tell people."""
+
+    missing: bool
+    words: str
+
+
+def find_weights(config: CheckpointConfig) -> Weights:
+    """Whether the weights that a config names are on this machine. Nothing is downloaded, and no file is verified."""
+    if config.source is None:
+        return Weights(False, "none named: random, untrained")
+    folder = Path(config.source)
+    if folder.is_dir():
+        if (folder / MANIFEST).is_file():
+            return Weights(False, f"in {config.source}")
+        return Weights(True, f"{config.source} has no {MANIFEST}; run `flashtalk convert` on it")
+    try:
+        cached = try_to_load_from_cache(config.source, MANIFEST, revision=config.revision)
+    except HFValidationError:
+        return Weights(True, f"no folder {config.source}")
+    if isinstance(cached, str):
+        return Weights(False, f"{config.source} at {config.revision}, downloaded")
+    return Weights(False, f"{config.source} at {config.revision}: not here; the first run downloads it")
