@@ -209,6 +209,13 @@ class ModelConfig:
             ("audio_encoder.hidden_size", self.audio_encoder.hidden_size, "dit.audio_dim", dit.audio_dim),
             ("audio_encoder.num_layers", self.audio_encoder.num_layers, "dit.audio_layers", dit.audio_layers),
         )
+        preview = self.preview_codec
+        if preview and (preview.latent_channels, preview.spatial_stride, preview.temporal_stride) != (
+            self.codec.latent_channels,
+            self.codec.spatial_stride,
+            self.codec.temporal_stride,
+        ):
+            yield "preview_codec must have the channels and strides of codec"
         for left, left_value, right, right_value in pairs:
             if left_value != right_value:
                 yield f"{left} is {left_value}, but {right} is {right_value}: they must be equal"
@@ -270,6 +277,8 @@ class RuntimeConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     attention: str = "auto"
     compile: bool = False
+    decoder: Literal["exact", "preview"] = "exact"
+    """preview decodes with the model's preview_codec: much faster, and approximate (the next chunk sees its frames)."""
     threads: int | None = None
     """CPU threads of one engine; null leaves torch's choice."""
 
@@ -298,6 +307,8 @@ class Config:
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
         stream, stride = self.stream, self.model.codec.temporal_stride
+        if self.runtime.decoder == "preview" and self.model.preview_codec is None:
+            yield f"runtime.decoder is preview, but {self.model.name} has no preview_codec"
         for name in ("chunk_frames", "motion_frames", "first_chunk_frames"):
             if getattr(stream, name) % stride != 1:
                 yield f"stream.{name} {getattr(stream, name)} must be 1 more than a multiple of {stride}"

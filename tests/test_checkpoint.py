@@ -1,4 +1,4 @@
-"""Weights on disk: each tensor arrives bit for bit, nothing half, changed or unverified is taken, memory holds one copy."""
+"""Weights on disk: tensors arrive bit for bit, nothing half, changed or unverified is taken, memory holds one copy."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import nn
@@ -20,11 +20,12 @@ from flashtalk.engine.device import pick_device, pick_dtype
 from flashtalk.models.audio_encoder import AudioEncoder
 from flashtalk.models.dit import DiT
 from flashtalk.models.image_encoder import ImageEncoder
-from flashtalk.models.light_codec import LightCodec
+from flashtalk.models.light_codec import LightCodec, PreviewCodec
 from flashtalk.models.text_encoder import ByteTokenizer, TextEncoder, Tokenizer, load_tokenizer
 from flashtalk.models.vae import WanVAE
 from flashtalk.ops.attention import select_attention
 from flashtalk.pipeline.networks import Networks
+from flashtalk.types import LatentCodec
 
 
 class Modules(TypedDict):
@@ -35,18 +36,22 @@ class Modules(TypedDict):
     text_encoder: TextEncoder
     image_encoder: ImageEncoder
     audio_encoder: AudioEncoder
+    preview_codec: NotRequired[LightCodec]
 
 
-def build_models_on_meta(config: ModelConfig) -> Modules:
+def build_models_on_meta(config: ModelConfig, *, preview: bool = False) -> Modules:
     """Every network of a model without memory: names and shapes only."""
     with torch.device("meta"):
-        return Modules(
+        modules = Modules(
             dit=DiT(config.dit),
             codec=build_codec(config),
             text_encoder=TextEncoder(config.text_encoder),
             image_encoder=ImageEncoder(config.image_encoder),
             audio_encoder=AudioEncoder(config.audio_encoder),
         )
+        if preview and config.preview_codec:
+            modules["preview_codec"] = LightCodec(config.preview_codec)
+    return modules
 
 
 def named_modules(modules: Modules) -> list[tuple[str, nn.Module]]:
@@ -65,12 +70,16 @@ def build_networks(config: Config) -> Networks:
     device = pick_device(config.runtime.device)
     dtype = pick_dtype(config.runtime.dtype, device)
     checkpoint = open_checkpoint(config.checkpoint) if config.checkpoint.source else None
-    modules = build_models_on_meta(config.model)
+    modules = build_models_on_meta(config.model, preview=config.runtime.decoder == "preview")
     for name, module in named_modules(modules):
         _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
     networks = Networks(
         config=config.model,
-        **modules,
+        codec=_served_codec(modules),
+        dit=modules["dit"],
+        text_encoder=modules["text_encoder"],
+        image_encoder=modules["image_encoder"],
+        audio_encoder=modules["audio_encoder"],
         tokenizer=_tokenizer(config.model, checkpoint),
         device=device,
         fingerprint=_fingerprint(config, checkpoint, dtype),
@@ -98,6 +107,11 @@ def apply_compile(dit: DiT) -> None:
     """Compile each block by itself: all have the same code and shapes, so one compilation serves them all."""
     for block in dit.blocks:
         block.compile(fullgraph=True, dynamic=False)
+
+
+def _served_codec(modules: Modules) -> LatentCodec:
+    exact, light = modules["codec"], modules.get("preview_codec")
+    return PreviewCodec(exact, light) if light and isinstance(exact, WanVAE) else exact
 
 
 def _fill(
@@ -133,5 +147,5 @@ def _tokenizer(config: ModelConfig, checkpoint: Checkpoint | None) -> Tokenizer:
 
 def _fingerprint(config: Config, checkpoint: Checkpoint | None, dtype: torch.dtype) -> str:
     weights = checkpoint.digest if checkpoint else f"untrained-{config.checkpoint.init_seed}"
-    tree = json.dumps([to_tree(config.model), weights, str(dtype)], sort_keys=True)
+    tree = json.dumps([to_tree(config.model), weights, str(dtype), config.runtime.decoder], sort_keys=True)
     return f"{config.model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:16]}"

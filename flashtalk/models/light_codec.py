@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flashtalk.config import LightCodecConfig
 from flashtalk.models.causal import StreamCache
+from flashtalk.models.vae import WanVAE
 from flashtalk.ops.constants import per_channel
 
 RGB = 3
@@ -118,6 +119,28 @@ class LightCodec(nn.Module):
         channels = self.latent_channels
         mean, std = self.config.latent_mean or (0.0,) * channels, self.config.latent_std or (1.0,) * channels
         return per_channel(mean, like), per_channel(std, like)
+
+
+class PreviewCodec(nn.Module):
+    """The exact codec's encoder with a light decoder of the same latents: fast, approximate. A LatentCodec."""
+
+    def __init__(self, exact: WanVAE, light: LightCodec) -> None:
+        super().__init__()
+        self.exact, self.light = exact, light
+        self.latent_channels = exact.latent_channels
+        self.temporal_stride, self.spatial_stride = exact.temporal_stride, exact.spatial_stride
+
+    def encode(self, pixels_BCFHW: Tensor) -> Tensor:
+        """As the exact codec."""
+        return self.exact.encode(pixels_BCFHW)
+
+    def decode(self, latents_BCTHW: Tensor) -> Tensor:
+        """As the light codec."""
+        return self.light.decode(latents_BCTHW)
+
+    def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+        """As the light codec."""
+        return self.light.decode_stream(latents_BCTHW)
 
 
 def _encoder(config: LightCodecConfig) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ class Positions:
     sin: Tensor
 
 
+@lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)  # kept tables must serve training too
 def rotary_positions(layout: TokenLayout, head_dim: int, device: torch.device) -> Positions:
     """Tables for `layout`. The head is cut in three: E - 4 (E // 6) for frames, 2 (E // 6) for rows and for columns.
 
-    Built in float64 on the host, once a picture size: 10000^-x loses digits in float32.
+    Built in float64 on the host, once a picture size: 10000^-x loses digits in float32. Do not write to them.
     """
     _, rows, columns = layout.grid.token_shape
     token = torch.arange(layout.start, layout.start + layout.count)

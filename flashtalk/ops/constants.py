@@ -12,6 +12,7 @@ Numbers = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # kept constants must serve training too
 def constant(numbers: Numbers, device: torch.device) -> Tensor:
     """`numbers` as a float32 tensor on `device`; do not write to it."""
     return torch.tensor(numbers, dtype=torch.float32, device=device)

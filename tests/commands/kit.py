@@ -12,9 +12,20 @@ from PIL import Image
 
 from flashtalk.cli import main
 from flashtalk.config import Config
+from flashtalk.config_file import replace as replace_settings
 from flashtalk.config_file import to_tree
 
 RATE = 22050
+NEW_FRAMES = 8
+"""Of a chunk."""
+SMALL = {
+    "stream.chunk_frames": 13,
+    "stream.first_chunk_frames": 13,
+    "stream.audio_context_s": 2.0,
+    "stream.steps": 2,
+    "runtime.threads": 1,
+}
+"""Short chunks, so that short films have many; one thread, because small products only wait for a second one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Kit:
 
 def make_kit(folder: Path, config: Config, samples: np.ndarray, rate: int = RATE) -> Kit:
     kit = Kit(folder, folder / "tiny.yaml", folder / "face.png", folder / "voice.wav")
-    tree = to_tree(config)
+    tree = to_tree(replace_settings(config, SMALL))
     # Left to the command line: files are heard ahead.
     del tree["stream"]["lookahead_frames"]
     kit.config.write_text(yaml.safe_dump(tree))

@@ -16,21 +16,19 @@ import numpy as np
 import pytest
 
 from flashtalk.config import Config
-from flashtalk.config_file import replace
 from flashtalk.errors import EngineError
 from flashtalk.media.mp4 import Mp4Writer
 from flashtalk.pipeline.session import Session
 from tests.commands.kit import Kit, flashtalk, make_kit, voice
 
-SECONDS = 8.3
-CHUNKS = 8
+SECONDS = 3.1
+CHUNKS = 10
 SAMPLED_MOMENTS = 12
 
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory, tiny_config: Config) -> Kit:
-    config = replace(tiny_config, {"stream.steps": 2})
-    return make_kit(tmp_path_factory.mktemp("inputs"), config, voice(SECONDS))
+    return make_kit(tmp_path_factory.mktemp("inputs"), tiny_config, voice(SECONDS))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,134 @@
+"""The same laws on a GPU: near the CPU's numbers, repeatable, and no wait for the device inside the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from flashtalk.config import Config
+from flashtalk.config_file import replace
+from flashtalk.engine.build import build_networks
+from flashtalk.models.vae import WanVAE
+from flashtalk.pipeline.chunk import render_chunk
+from flashtalk.pipeline.conditioning import make_conditioning, make_portrait
+from flashtalk.pipeline.denoise import build_sampler
+from flashtalk.pipeline.networks import Networks
+from flashtalk.pipeline.session import Session
+from flashtalk.types import Conditioning
+from tests.pipeline.conftest import picture_of, speech
+
+pytestmark = pytest.mark.gpu
+CHUNK = 28 * 640
+
+
+def networks_on(config: Config, device: str, dtype: str) -> Networks:
+    return build_networks(replace(config, {"runtime.device": device, "runtime.dtype": dtype}))
+
+
+def open_session(networks: Networks, config: Config) -> Session:
+    with torch.inference_mode():
+        portrait = make_portrait(networks, picture_of(0), config.stream.chunk_frames)
+        return Session(networks, config.stream, make_conditioning(networks, portrait, "a person talks"))
+
+
+def frames_of(networks: Networks, config: Config, chunks: int = 2) -> np.ndarray:
+    return np.concatenate([c.frames_FHWC for c in open_session(networks, config).feed(speech(chunks * CHUNK))])
+
+
+@pytest.mark.parametrize("name", ["tiny_config", "tiny_wan_config"])
+def test_same_seed_same_frames(name: str, request: pytest.FixtureRequest) -> None:
+    config: Config = request.getfixturevalue(name)
+    networks = networks_on(config, "cuda", "bfloat16")
+    first, again = (frames_of(networks, config) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert first.std() > 0
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-3), ("bfloat16", 5e-2)])
+def test_a_chunk_is_near_the_cpus(tiny_wan_config: Config, dtype: str, bound: float) -> None:
+    """The same weights, noise and features on both devices; TF32 is off by default."""
+    on_cpu = build_networks(tiny_wan_config)
+    on_gpu = networks_on(tiny_wan_config, "cuda", dtype)
+    for (_, ours), (_, theirs) in zip(on_gpu.modules(), on_cpu.modules(), strict=True):
+        ours.load_state_dict(theirs.state_dict())
+    results = [_chunk(networks) for networks in (on_cpu, on_gpu)]
+    error = (results[1] - results[0]).norm() / results[0].norm()
+    assert error < bound
+
+
+def _chunk(networks: Networks) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(1)
+    config = networks.config.dit
+    noise = [torch.randn(1, config.latent_channels, 9, 8, 8, generator=draw) for _ in range(5)]
+    windows = torch.randn(1, 33, config.audio_window, config.audio_layers * config.audio_dim, generator=draw)
+    with torch.inference_mode():
+        conditioning = make_conditioning(networks, make_portrait(networks, picture_of(0), 33), "hello")
+        return _render(networks, conditioning, windows, noise).float().cpu()
+
+
+def _render(
+    networks: Networks, conditioning: Conditioning, windows: torch.Tensor, noise: list[torch.Tensor]
+) -> torch.Tensor:
+    chunk = render_chunk(
+        networks.dit,
+        networks.codec,
+        build_sampler(networks.dit, 4, 5.0),
+        lambda i: noise[i].to(networks.device),
+        conditioning.portrait.motion_CTHW,
+        conditioning,
+        windows.to(networks.device),
+        motion_frames=5,
+        colour_strength=1.0,
+    )
+    return chunk.pixels_CFHW
+
+
+@contextmanager
+def no_synchronisation() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", ["tiny_config", "tiny_wan_config"])
+def test_a_chunk_does_not_wait_for_the_device(name: str, request: pytest.FixtureRequest) -> None:
+    """From windows of features to pixels and motion latents; the first chunk makes constants and may wait."""
+    networks = networks_on(request.getfixturevalue(name), "cuda", "bfloat16")
+    config = networks.config.dit
+    with torch.inference_mode():
+        conditioning = make_conditioning(networks, make_portrait(networks, picture_of(0), 33), "hello")
+        sampler = build_sampler(networks.dit, 4, 5.0)
+        windows = torch.randn(1, 33, config.audio_window, config.audio_layers * config.audio_dim, device="cuda")
+
+        def render() -> torch.Tensor:
+            return render_chunk(
+                networks.dit,
+                networks.codec,
+                sampler,
+                lambda _i: torch.randn(1, config.latent_channels, 9, 8, 8, device="cuda"),
+                conditioning.portrait.motion_CTHW,
+                conditioning,
+                windows,
+                motion_frames=5,
+                colour_strength=1.0,
+            ).pixels_CFHW
+
+        render()
+        with no_synchronisation():
+            pixels = render()
+    assert pixels.isfinite().all()
+
+
+def test_streamed_decode_is_whole_decode_in_half_precision(tiny_wan_config: Config) -> None:
+    networks = networks_on(tiny_wan_config, "cuda", "bfloat16")
+    assert isinstance(networks.codec, WanVAE)
+    latents = torch.randn(1, networks.codec.latent_channels, 5, 8, 8, device="cuda")
+    with torch.inference_mode():
+        whole, pieces = networks.codec.decode(latents), torch.cat(list(networks.codec.decode_stream(latents)), dim=2)
+    assert (whole - pieces).norm() / whole.norm() < 2e-2
