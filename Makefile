@@ -5,6 +5,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# Threads that wait must sleep, not spin: tests share two cores with the processes that they start.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 PYTHON ?= python3.11 python3.12 python3.13 python3
 PORTRAIT ?= assets/portraits/anna.png
 SPEECH ?= assets/speech/hello.wav

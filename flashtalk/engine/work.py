@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -19,12 +18,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+
 @dataclass(frozen=True)
 class Work:
     """Floating-point operations (a multiplication and an addition are two) and bytes.
 
     linear: products of matrices; attention: softmax(q k^T) v; conv: convolutions, their borders counted as full.
     moved_bytes: read and written by all other operations, each by itself, as an uncompiled program does.
+    handed_bytes: what products, attention and convolutions take from and give to other operations (not weights): of
+    moved_bytes a compiled program, which joins the operations in between, keeps about so much.
     peak_bytes: most memory alive at one time, beyond what was there before.
     """
 
@@ -32,6 +34,7 @@ class Work:
     attention: int = 0
     conv: int = 0
     moved_bytes: int = 0
+    handed_bytes: int = 0
     peak_bytes: int = 0
 
     @property
@@ -44,6 +47,10 @@ class Work:
         peak = max(self.peak_bytes, other.peak_bytes)
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
         return Work(**sums | {"peak_bytes": peak})
+
+    def times(self, count: int) -> Work:
+        """The same again and again."""
+        return Work(**{f.name: count * getattr(self, f.name) for f in fields(self)} | {"peak_bytes": self.peak_bytes})
 
 
 class WorkCounter:
@@ -77,6 +84,10 @@ class WorkCounter:
         before = self.stages.get(self._stage, Work())
         self.stages[self._stage] = before + Work(**work, peak_bytes=self._live_bytes)
 
+    def follows(self, tensor: Tensor) -> bool:
+        """Whether the tensor was made here; weights were there before."""
+        return tensor.untyped_storage()._cdata in self._alive
+
     def follow(self, tensor: Tensor) -> None:
         """Count a tensor's memory until it is let go."""
         storage = tensor.untyped_storage()
@@ -106,9 +117,10 @@ class _Attention(TorchFunctionMode):
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         query, key, value = args[:3]
-        batch_and_rows, keys = query.shape[:-1].numel(), key.shape[-2]
-        self._counter.add(attention=2 * batch_and_rows * keys * (query.shape[-1] + value.shape[-1]))
-        return query.new_empty(*query.shape[:-1], value.shape[-1])
+        flops = 2 * query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+        out = query.new_empty(*query.shape[:-1], value.shape[-1])
+        self._counter.add(attention=flops, handed_bytes=sum(t.nbytes for t in (query, key, value, out)))
+        return out
 
 
 class _Operations(TorchDispatchMode):
@@ -130,7 +142,9 @@ class _Operations(TorchDispatchMode):
         packet = func._overloadpacket
         if packet in flop_registry:
             kind = "conv" if "conv" in packet.__name__ else "linear"
-            self._counter.add(**{kind: flop_registry[packet](*args, **(kwargs or {}), out_val=result)})
+            flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
+            handed = sum(tensor.nbytes for tensor in (*inputs, *outputs) if self._counter.follows(tensor))
+            self._counter.add(**{kind: flops}, handed_bytes=handed)
         elif func._schema.is_mutable or (fresh and not packet.__name__.startswith("empty")):
             self._counter.add(moved_bytes=sum(map(_touched_bytes, (*inputs, *outputs))))
         return result

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import yaml
 from PIL import Image
@@ -95,8 +96,6 @@ def voice(seconds: float, rate: int = RATE, channels: int = 1, seed: int = 0) ->
 
 def flashtalk(*arguments: str) -> int:
     """Run the program in this process: its exit status."""
-    try:
+    with pytest.raises(SystemExit) as end:
         main(list(arguments))
-    except SystemExit as end:
-        assert isinstance(end.code, int)
-        return end.code
+    return int(str(end.value.code))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashtalk.commands.journal import Journal
 from flashtalk.config import Config
 from flashtalk.errors import EngineError
 from flashtalk.media.mp4 import Mp4Writer
@@ -68,3 +69,163 @@ def test_a_kill_at_any_moment_changes_nothing(kit: Kit, whole: bytes, tmp_path: 
         assert flashtalk(*resumed.arguments("--resume", "--quiet")) == 0
         assert resumed.film.read_bytes() == whole, moment
         assert resumed.left() == [], moment
+
+
+def test_three_real_kills(kit: Kit, whole: bytes, tmp_path: Path) -> None:
+    """SIGKILL at random lengths of the film; each run goes on from what the one before left."""
+    killed = kit.in_folder(tmp_path)
+    killed_runs = 0
+    for length in np.sort(np.random.default_rng(0).uniform(0.1, 0.6, 3)) * len(whole):
+        run = subprocess.Popen([sys.executable, "-m", "flashtalk.cli", *killed.arguments("--resume", "--quiet")])
+        wait_for_size(killed.part, length)
+        run.kill()
+        killed_runs += run.wait() == -signal.SIGKILL
+    assert killed_runs, "every run ended before its kill"
+    assert flashtalk(*killed.arguments("--resume", "--quiet")) == 0
+    assert killed.film.read_bytes() == whole
+    assert killed.left() == []
+
+
+def wait_for_size(film: Path, size: float, timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not (film.exists() and film.stat().st_size >= size):
+        assert time.monotonic() < deadline, "the film never grew so long"
+        time.sleep(0.001)
+
+
+def interrupted(kit: Kit, folder: Path, error: BaseException, chunks: int = CHUNKS // 2) -> tuple[Kit, int]:
+    """A film whose writing failed after so many chunks, and the exit status."""
+    stopped, write, written = kit.in_folder(folder), Mp4Writer.write, 0
+
+    def fail(film: Mp4Writer, frames_FHWC: np.ndarray, samples: np.ndarray) -> None:
+        nonlocal written
+        if written == chunks:
+            raise error
+        written += 1
+        write(film, frames_FHWC, samples)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mp4Writer, "write", fail)
+        return stopped, flashtalk(*stopped.arguments())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), 130), (EngineError("No room on the disk.", code="disk_full"), EngineError.exit_status)],
+    ids=["ctrl-c", "disk-full"],
+)
+def test_a_stop_says_how_to_go_on(
+    kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, status: int
+) -> None:
+    stopped, got = interrupted(kit, tmp_path, error)
+    assert got == status
+    said = capsys.readouterr()
+    assert "--resume" in said.err
+    assert "Traceback" not in said.err
+    assert not said.out
+    assert flashtalk(*stopped.arguments("--resume")) == 0
+    said = capsys.readouterr()
+    assert "resuming at frame" in said.err
+    assert "of them now" in said.out
+    assert stopped.film.read_bytes() == whole
+
+
+def test_a_resumed_film_does_not_start_over(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt(), CHUNKS - 1)
+    steps, step = [], Session.step
+    monkeypatch.setattr(Session, "step", lambda session: steps.append(1) or step(session))
+    assert flashtalk(*stopped.arguments("--resume", "--quiet")) == 0
+    assert len(steps) <= 3
+
+
+def test_nothing_to_resume_is_said(kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fresh = kit.in_folder(tmp_path)
+    assert flashtalk(*fresh.arguments("--resume")) == 0
+    assert "nothing to resume" in capsys.readouterr().err
+    assert fresh.film.read_bytes() == whole
+
+
+def test_a_lost_part_file_is_said_and_begun_anew(
+    kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt())
+    stopped.part.unlink()
+    assert flashtalk(*stopped.arguments("--resume")) == 0
+    assert "starting from the beginning" in capsys.readouterr().err
+    assert stopped.film.read_bytes() == whole
+
+
+def test_a_begun_film_is_neither_lost_nor_continued_by_accident(
+    kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt())
+    before = stopped.part.read_bytes()
+    assert flashtalk(*stopped.arguments()) == 3
+    said = capsys.readouterr().err
+    assert "--resume" in said
+    assert "--overwrite" in said
+    assert stopped.part.read_bytes() == before
+    assert flashtalk(*stopped.arguments("--overwrite", "--quiet")) == 0
+    assert stopped.film.read_bytes() == whole
+    assert stopped.left() == []
+
+
+OTHER = {
+    "seed": (["--seed", "7"], "stream.seed was 0, now it is 7"),
+    "steps": (["--steps", "4"], "stream.steps was 2, now it is 4"),
+    "prompt": (["--prompt", "smile"], "prompt was"),
+    "weights": (["--set", "checkpoint.init_seed=5"], "checkpoint.init_seed"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), OTHER.values(), ids=OTHER)
+def test_other_settings_are_refused(
+    kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt())
+    before = stopped.part.read_bytes()
+    assert flashtalk(*stopped.arguments("--resume", *options)) == 3
+    assert words in capsys.readouterr().err
+    assert stopped.part.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["portrait", "audio"])
+def test_another_file_is_refused(kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt())
+    changed = tmp_path / getattr(kit, name).name
+    # Both formats allow bytes after their end: the same picture or sound in another file.
+    changed.write_bytes(getattr(kit, name).read_bytes() + b"\0\0")
+    assert flashtalk(*stopped.arguments("--resume", f"--{name}", str(changed))) == 3
+    assert f"the {name} is another file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1}', '{"format": 99, "inputs": {}, "film": {}, "frames": 0}']
+)
+def test_a_damaged_journal_is_refused(kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt())
+    (stopped.journal / "journal.json").write_text(text)
+    assert flashtalk(*stopped.arguments("--resume")) == EngineError.exit_status
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_other_files_in_the_journals_folder_stay(kit: Kit, tmp_path: Path) -> None:
+    other = kit.in_folder(tmp_path)
+    other.journal.mkdir()
+    (other.journal / "diary.txt").write_text("mine")
+    assert flashtalk(*other.arguments("--quiet")) == 0
+    assert [file.name for file in other.journal.iterdir()] == ["diary.txt"]
+
+
+def test_two_at_once_on_one_film_are_refused(
+    kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt())
+    before = {file.name: file.read_bytes() for file in stopped.journal.iterdir()}
+    capsys.readouterr()
+    with Mp4Writer.resume(stopped.film, Journal(stopped.film).read().film) as running:
+        assert flashtalk(*stopped.arguments("--overwrite")) == 3
+        assert flashtalk(*stopped.arguments("--resume")) == 3
+        running.suspend()
+    assert capsys.readouterr().err.count("is being written by another program") == 2
+    assert {file.name: file.read_bytes() for file in stopped.journal.iterdir()} == before
