@@ -61,7 +61,7 @@ def examine() -> Report:
         versions={"flashtalk": __version__, "python": platform.python_version(), **_versions(REQUIRED)},
         optional=_versions(OPTIONAL),
         devices=dict(_devices()),
-        attention={name: backend.why_not(device) for name, backend in BACKENDS.items()},
+        attention={name: backend.why_not(device, torch.bfloat16) for name, backend in BACKENDS.items()},
         encoders=encoders,
         weights={name: find_weights(config.checkpoint).words for name, config in configs.items()},
         assets={folder: _files(folder) for folder in ASSETS},
@@ -152,7 +152,7 @@ def _problems(config: Config, encoders: dict[str, bool]) -> Iterator[str]:
         yield f"weights: {weights.words}"
     try:
         device = pick_device(config.runtime.device)
-        select_attention(config.runtime.attention, device)
+        select_attention(config.runtime.attention, device, pick_dtype(config.runtime.dtype, device))
     except FlashTalkError as error:
         yield str(error)
         return

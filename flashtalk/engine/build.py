@@ -84,7 +84,7 @@ def build_networks(config: Config) -> Networks:
         device=device,
         fingerprint=_fingerprint(config, checkpoint, dtype),
     )
-    networks.dit.set_attention(select_attention(config.runtime.attention, device)[1])
+    networks.dit.set_attention(select_attention(config.runtime.attention, device, dtype)[1])
     if config.runtime.compile:
         apply_compile(networks.dit)
     return networks

@@ -49,6 +49,8 @@ class Engine:
         self._lock = threading.Lock()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._closed = False
+        if config.runtime.compile:
+            self._warm_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -60,8 +62,8 @@ class Engine:
             trained=self.config.checkpoint.source is not None,
             parameters=parameters,
             device=str(networks.device),
-            dtype=str(networks.dit.patch_embedding.weight.dtype).removeprefix("torch."),
-            attention=select_attention(self.config.runtime.attention, networks.device)[0],
+            dtype=str(networks.dit.dtype).removeprefix("torch."),
+            attention=select_attention(self.config.runtime.attention, networks.device, networks.dit.dtype)[0],
             fingerprint=networks.fingerprint,
         )
 
@@ -117,6 +119,15 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _warm_up(self) -> None:
+        """Compile now, on a grey picture and silence, so that no visitor waits for it."""
+        stream = self.config.stream
+        session = self.open(np.full((stream.height, stream.width, 3), 128, np.uint8))
+        chunk_samples = stream.chunk_frames * stream.samples_per_frame
+        for _ in session.feed(np.zeros(2 * chunk_samples, np.float32)):
+            pass
+        session.close()
 
     def _keep(self, session: Session) -> Session:
         self._sessions.add(session)

@@ -90,8 +90,10 @@ class Sound:
     def _packets(self) -> Iterator[av.Packet]:
         try:
             yield from self._container.demux(self._stream)
-        except av.error.FFmpegError:
-            return  # a cut file ends where its bytes end
+        except (av.error.FFmpegError, IndexError):
+            # A cut file ends where its bytes end. IndexError is PyAV's (18.1), at the end of a file whose header told
+            # of fewer tracks than came.
+            return
 
     def end_within(self, frame: av.AudioFrame) -> int:
         """How many samples of this frame belong to the sound: an MP4's last frame is longer than what its header says.

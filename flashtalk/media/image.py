@@ -166,26 +166,18 @@ def _by_257(values: np.ndarray) -> np.ndarray:
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     """By the embedded profile if it is one for such a picture; else by PIL's plain conversion."""
-    if image.mode == "LAB":
-        return _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     data = image.info.get("icc_profile")
     if not data:
         return image.convert("RGB")
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(data))
         mode = _PROFILE_MODES[profile.profile.xcolor_space.strip()]
-        if "CMYK" in (mode, image.mode) and mode != image.mode:
+        if mode == "CMYK" != image.mode:
             return image.convert("RGB")
-        return _transformed(image.convert(mode), profile)
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return transform.apply(image.convert(mode))
     except (ImageCms.PyCMSError, KeyError, OSError, ValueError, TypeError):
         return image.convert("RGB")
-
-
-def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), image.mode, "RGB")
-    converted = transform.apply(image)
-    assert converted is not None
-    return converted
 
 
 def _from_array(array: np.ndarray, limits: ImageLimits) -> Image.Image:

@@ -20,10 +20,10 @@ from flashtalk.types import Attend
 
 @dataclass(frozen=True)
 class Backend:
-    """One kernel: how to get its function, and why it cannot run on a device (empty if it can)."""
+    """One kernel: how to get its function, and why it cannot run (device, dtype), empty if it can."""
 
     load: Callable[[], Attend]
-    why_not: Callable[[torch.device], str]
+    why_not: Callable[[torch.device, torch.dtype], str]
 
 
 def attend_sdpa(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
@@ -32,15 +32,15 @@ def attend_sdpa(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
-def select_attention(name: str, device: torch.device) -> tuple[str, Attend]:
+def select_attention(name: str, device: torch.device, dtype: torch.dtype) -> tuple[str, Attend]:
     """The kernel called `name` and its real name; `auto` is the first usable of FASTEST_FIRST. Raises ConfigError."""
     if name == "auto":
-        name = next(known for known in FASTEST_FIRST if not BACKENDS[known].why_not(device))
+        name = next(known for known in FASTEST_FIRST if not BACKENDS[known].why_not(device, dtype))
     if name not in BACKENDS:
         raise ConfigError(f"attention '{name}' is unknown; known are auto, {', '.join(BACKENDS)}")
-    reason = BACKENDS[name].why_not(device)
+    reason = BACKENDS[name].why_not(device, dtype)
     if reason:
-        raise ConfigError(f"attention '{name}' cannot run on {device}: {reason}; `auto` picks one that can")
+        raise ConfigError(f"attention '{name}' cannot run on {device} in {dtype}: {reason}; `auto` picks one that can")
     return name, BACKENDS[name].load()
 
 
@@ -68,10 +68,12 @@ def _load_flash3() -> Attend:
     return attend
 
 
-def _needs(package: str, capability: tuple[int, int]) -> Callable[[torch.device], str]:
-    def why_not(device: torch.device) -> str:
+def _needs(package: str, capability: tuple[int, int]) -> Callable[[torch.device, torch.dtype], str]:
+    def why_not(device: torch.device, dtype: torch.dtype) -> str:
         if device.type != "cuda":
             return "it needs a CUDA device"
+        if dtype not in (torch.bfloat16, torch.float16):
+            return "it needs half precision"
         if package and importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed"
         if torch.cuda.get_device_capability(device) < capability:
@@ -82,7 +84,7 @@ def _needs(package: str, capability: tuple[int, int]) -> Callable[[torch.device]
 
 
 BACKENDS = {
-    "sdpa": Backend(lambda: attend_sdpa, lambda _device: ""),
+    "sdpa": Backend(lambda: attend_sdpa, lambda _device, _dtype: ""),
     "cudnn": Backend(_load_cudnn, _needs("", (8, 0))),
     "flash2": Backend(_load_flash2, _needs("flash_attn", (8, 0))),
     "flash3": Backend(_load_flash3, _needs("flash_attn_interface", (9, 0))),

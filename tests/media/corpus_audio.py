@@ -15,6 +15,7 @@ from tests.media.corpus import Case
 
 SECONDS = 0.3
 LEVEL = 0.3 / np.sqrt(2)
+FORMAT = ("audio_format",)
 BAD = ("audio_unreadable", "audio_format", "audio_empty")
 
 
@@ -49,7 +50,14 @@ def wav(
 
 
 def encoded(
-    kind: str, codec: str, rate: int, *, channels: int = 1, tracks: tuple[float, ...] = (440.0,), film: bool = False
+    kind: str,
+    codec: str,
+    rate: int,
+    *,
+    channels: int = 1,
+    tracks: tuple[float, ...] = (440.0,),
+    film: bool = False,
+    seconds: float = SECONDS,
 ) -> bytes:
     """By libav: one audio track for each frequency in `tracks`, with a picture track if `film`."""
     buffer = BytesIO()
@@ -59,12 +67,12 @@ def encoded(
         if video is not None:
             video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
             for _ in range(8):
-                container.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
+                container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
             container.mux(video.encode(None))
         for stream, hertz in zip(streams, tracks, strict=True):
             stream.options = {"mapping_family": "255"} if channels > 8 else {}
             stream.bit_rate = _BIT_RATES.get(codec, 128_000)
-            for frame in [*_frames(stream.codec_context.codec, tone(rate, hertz=hertz), rate, channels), None]:
+            for frame in [*_frames(stream.codec_context.codec, tone(rate, seconds, hertz), rate, channels), None]:
                 container.mux(stream.encode(frame))
     return buffer.getvalue()
 
@@ -253,29 +261,34 @@ def _lying_headers() -> Iterator[Case]:
 
 def _not_sounds() -> Iterator[Case]:
     noise = np.random.default_rng(0).bytes
-    texts = {
-        "list.m3u8": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+    lists = {
+        "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
         "list.m3u": "#EXTM3U\nfile:///etc/passwd\n",
         "list.ffconcat": "ffconcat version 1.0\nfile '/etc/passwd'\n",
         "session.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
         "manifest.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"></MPD>',
-        "text.wav": "this is not sound\n" * 50,
         "page.mp3": "<!doctype html><title>404</title>",
     }
-    for name, text in texts.items():
-        yield Case(name, "audio", text.encode, BAD)
-        yield Case(f"disguised_{name.replace('.', '_')}.mp4", "audio", text.encode, BAD)
+    for name, text in lists.items():
+        yield Case(name, "audio", text.encode, FORMAT)
+        yield Case(f"disguised_{name.replace('.', '_')}.mp4", "audio", text.encode, FORMAT)
+    yield Case("text.wav", "audio", lambda: b"this is not sound\n" * 50, BAD)
+    # Sound, and readable by libav, but of kinds that nobody sends.
+    yield Case("sound.nut", "audio", partial(encoded, "nut", "pcm_s16le", 16000), FORMAT)
+    yield Case("sound.voc", "audio", partial(_tone_written, 16000, 1, "VOC", "PCM_16"), FORMAT)
+    yield Case("sound.sox", "audio", partial(encoded, "sox", "pcm_s32le", 16000), FORMAT)
+    yield Case("g722.wav", "audio", partial(encoded, "wav", "g722", 16000), FORMAT)
     midi = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0"
-    yield Case("song.mid", "audio", lambda: midi, BAD)
+    yield Case("song.mid", "audio", lambda: midi, FORMAT)
     yield Case("empty.wav", "audio", bytes, ("audio_empty",))
     yield Case("one_byte.wav", "audio", lambda: b"R", BAD)
     yield Case("zeros.mp3", "audio", partial(bytes, 50_000), BAD)
     for name in ("noise.wav", "noise.mp3", "noise.mp4", "noise"):
         yield Case(name, "audio", partial(noise, 50_000), BAD)
     yield Case("archive.m4a", "audio", lambda: b"PK\3\4" + noise(4000), BAD)
-    yield Case("picture.wav", "audio", lambda: _picture("PNG"), (*BAD, "audio_no_stream"))
-    yield Case("picture.mp3", "audio", lambda: _picture("JPEG"), (*BAD, "audio_no_stream"))
-    yield Case("picture.m4a", "audio", lambda: _picture("GIF"), (*BAD, "audio_no_stream"))
+    yield Case("picture.wav", "audio", lambda: _picture("PNG"), FORMAT)
+    yield Case("picture.mp3", "audio", lambda: _picture("JPEG"), FORMAT)
+    yield Case("picture.m4a", "audio", lambda: _picture("GIF"), FORMAT)
 
 
 def _picture(kind: str) -> bytes:
@@ -284,7 +297,16 @@ def _picture(kind: str) -> bytes:
     return saved(sketch(), kind)
 
 
+def _mostly_noise() -> bytes:
+    """An M4A whose index is sound and whose packets are noise, all but the first three."""
+    data = bytearray(encoded("mp4", "aac", 48000, seconds=1.0))
+    at = data.find(b"mdat") + 600
+    data[at : at + 10_000] = np.random.default_rng(0).bytes(10_000)
+    return bytes(data)
+
+
 def _cut() -> Iterator[Case]:
+    yield Case("mostly_noise.m4a", "audio", _mostly_noise, ("audio_unreadable",))
     yield Case("header_only.wav", "audio", partial(wav, b""), ("audio_empty",))
     yield Case("cut_header.wav", "audio", lambda: wav(b"")[:20], BAD)
     yield Case("cut.wav", "audio", lambda: wav(s16(tone(16000)))[:5001], ("ok",))

@@ -99,6 +99,17 @@ def swapped_profile() -> bytes:
     return head.ljust(128, b"\0") + table + body
 
 
+def ink_profile() -> bytes:
+    """An ICC profile for CMYK in which every ink is grey, so that a picture converted by it has no colours."""
+    corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    colours = b"".join(bytes((round(255 * (1 - (c + m + y + 3 * k) / 6)), 128, 128)) for c, m, y, k in corners)
+    unit = b"".join(struct.pack(">i", 65536 * (row == column)) for row in range(3) for column in range(3))
+    table = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + unit + bytes(range(256)) * 4 + colours + bytes(range(256)) * 3
+    head = struct.pack(">I4sI4s4s4s", 144 + len(table), b"\0\0\0\0", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
+
+
 def srgb_profile() -> bytes:
     """The ordinary one."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -211,6 +222,8 @@ def _photos() -> Iterator[Case]:
     yield _case("icc_swapped_alpha.png", lambda: saved(half_clear(), "PNG", icc_profile=swapped_profile()))
     yield _case("icc_for_rgb_in_grey.jpg", lambda: _sketch_saved("L", "JPEG", icc_profile=srgb_profile()))
     yield _case("icc_for_rgb_in_cmyk.jpg", lambda: _sketch_saved("CMYK", "JPEG", icc_profile=srgb_profile()))
+    yield _case("icc_cmyk.jpg", lambda: _sketch_saved("CMYK", "JPEG", icc_profile=ink_profile(), quality=95))
+    yield _case("icc_for_cmyk_in_rgb.jpg", lambda: _sketch_saved("RGB", "JPEG", icc_profile=ink_profile(), quality=95))
     yield _case("icc_broken.jpg", partial(_sketch_saved, "RGB", "JPEG", icc_profile=b"not a profile" * 20, quality=95))
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
 from flashtalk.media.audio import clean_pcm, probe_audio, read_audio, read_audio_all
+from flashtalk.media.files import TimedFile
 from flashtalk.media.limits import AUDIO_LIMITS
 from flashtalk.media.resample import Resampler
 from tests.media.corpus import cases
-from tests.media.corpus_audio import on_channels, s16, tone, wav, written
+from tests.media.corpus_audio import encoded, on_channels, s16, tone, wav, written
 
 FILES = {case.name: case for case in cases(mutations=0)}
 
@@ -48,6 +49,7 @@ def refusal(samples: object) -> str:
 
 
 @settings(max_examples=30, deadline=None)
+@example(8000, 16000, [5], 1)
 @given(
     in_rate=st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000, 192000]),
     out_rate=st.sampled_from([16000, 48000]),
@@ -84,6 +86,9 @@ def test_blocks_are_one_second_each(tmp_path: Path) -> None:
     path = file_of(tmp_path, wav(s16(tone(44100, 3.5)), 44100))
     assert [len(block) for block in read_audio(path)] == [16000, 16000, 16000, 8000]
     assert [block.shape for block in read_audio(path, sample_rate=48000, channels=2)][-1] == (24000, 2)
+    long_frames = file_of(tmp_path, encoded("tta", "tta", 44100, seconds=3.5), "long.tta")
+    assert [len(block) for block in read_audio(long_frames, sample_rate=8000)] == [8000, 8000, 8000, 4000]
+    assert [len(block) for block in read_audio(long_frames, sample_rate=44100)] == [44100, 44100, 44100, 22050]
 
 
 def test_a_bad_sample_does_not_touch_its_neighbours(tmp_path: Path) -> None:
@@ -162,7 +167,21 @@ def test_limits_hold_on_the_header_and_while_decoding(tmp_path: Path) -> None:
     assert code_of(path, limits=replace(AUDIO_LIMITS, max_channels=0)) == "audio_limits"
     assert code_of(raw, limits=replace(AUDIO_LIMITS, max_duration_s=0.2)) == "audio_limits"
     with pytest.raises(InputError, match="lasts longer than 1 s"):
+        probe_audio(path, replace(AUDIO_LIMITS, max_duration_s=1.0))
+    with pytest.raises(InputError, match="lasts longer than 1 s"):
         read_audio_all(path, max_duration_s=1.0)
+
+
+def test_a_disk_that_fails_midway_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = file_of(tmp_path, wav(s16(tone(16000, 20.0))))
+    read = TimedFile.read
+
+    def failing(self: TimedFile, size: int = -1) -> bytes:
+        self.failed |= self.tell() > 300_000
+        return read(self, size)
+
+    monkeypatch.setattr(TimedFile, "read", failing)
+    assert code_of(path) == "audio_unreadable"
 
 
 def test_wrong_wishes_are_refused(tmp_path: Path) -> None:

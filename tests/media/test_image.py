@@ -89,8 +89,16 @@ def test_colours_follow_the_profile(name: str, tmp_path: Path) -> None:
     assert np.abs(pixels[20, 5] - [0, 0, 255]).max() <= 12
 
 
+def test_inks_follow_their_profile(tmp_path: Path) -> None:
+    """The profile knows grey only."""
+    pixels = opened(tmp_path, "icc_cmyk.jpg")
+    assert (pixels.max(axis=-1) - pixels.min(axis=-1)).max() <= 6
+    assert pixels.std() > 20
+
+
 @pytest.mark.parametrize(
-    "name", ["icc_srgb.png", "icc_broken.jpg", "icc_for_rgb_in_cmyk.jpg", "cmyk.jpg", "several.jpg"]
+    "name",
+    ["icc_srgb.png", "icc_for_cmyk_in_rgb.jpg", "icc_broken.jpg", "icc_for_rgb_in_cmyk.jpg", "cmyk.jpg", "several.jpg"],
 )
 def test_colours_stay_without_a_profile_that_fits(name: str, tmp_path: Path) -> None:
     assert np.abs(opened(tmp_path, name) - np.asarray(sketch()).astype(int)).mean() < 6

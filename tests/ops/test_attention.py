@@ -31,8 +31,9 @@ def test_sdpa_is_the_formula(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_kernel_is_its_twin(name: str, shape: tuple[int, ...]) -> None:
     device = torch.device("cuda")
-    if BACKENDS[name].why_not(device):
-        pytest.skip(f"{name}: {BACKENDS[name].why_not(device)}")
+    reason = BACKENDS[name].why_not(device, torch.bfloat16)
+    if reason:
+        pytest.skip(f"{name}: {reason}")
     batch, queries, keys, heads, width = shape
     q = torch.randn(batch, queries, heads, width, device=device, dtype=torch.bfloat16)
     k, v = torch.randn(2, batch, keys, heads, width, device=device, dtype=torch.bfloat16)
@@ -41,7 +42,7 @@ def test_kernel_is_its_twin(name: str, shape: tuple[int, ...]) -> None:
 
 
 def test_auto_is_usable_and_named() -> None:
-    name, attend = select_attention("auto", CPU)
+    name, attend = select_attention("auto", CPU, torch.float32)
     assert name in FASTEST_FIRST
     assert attend is BACKENDS[name].load()
 
@@ -49,4 +50,4 @@ def test_auto_is_usable_and_named() -> None:
 @pytest.mark.parametrize(("name", "word"), [("flash9", "known are"), ("cudnn", "CUDA"), ("flash3", "CUDA")])
 def test_a_kernel_that_cannot_run_is_refused_with_its_reason(name: str, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
-        select_attention(name, CPU)
+        select_attention(name, CPU, torch.bfloat16)

@@ -1,0 +1,326 @@
+"""How fast a config runs here, measured on a whole stream, and whether memory stays flat. Called by `flashtalk bench`.
+
+Needs no files and no libraries for sound and video: portrait and speech are drawn from a seed.
+"""
+
+from __future__ import annotations
+
+import gc
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from flashtalk import __version__
+from flashtalk.config import Config, StreamConfig
+from flashtalk.config_file import to_tree
+from flashtalk.engine.engine import Engine
+from flashtalk.errors import ConfigError
+from flashtalk.pipeline.session import Session
+
+SPEECH_LOOP_S = 20
+"""Speech repeats after so long, so that an hour of it takes no memory."""
+
+SAMPLE_EVERY_S = 10.0
+SETTLE_S = 60.0
+"""Of sound: memory is looked at so often, and growth is judged after so long."""
+
+Progress = Callable[[int, int, float], None]
+"""progress(chunks done, chunks in all, seconds of the last one)."""
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Seconds a chunk."""
+
+    p50_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Memory over a long stream, after SETTLE_S of sound; None where the device is the CPU.
+
+    slope: least squares, bytes an hour of sound; spread: largest less smallest.
+    """
+
+    audio_s: float
+    rss_slope_bytes_h: float
+    rss_spread_bytes: int
+    device_slope_bytes_h: float | None
+    device_spread_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """One run. Times are seconds of wall clock on a warm engine if not said otherwise."""
+
+    fps: float
+    """New frames of a chunk by the median time of a chunk, sound in to uint8 frames on the host."""
+    real_time_factor: float
+    """Computing time by duration, of the median chunk: below 1 the stream keeps up."""
+    chunk_frames: int
+    """New frames a chunk."""
+    chunks: int
+    warmup: int
+    stages: dict[str, StageTime]
+    """By name; `total` is the whole chunk, and a little more than the sum of the others."""
+    slowest_chunk_s: float
+    first_frame_s: float
+    """From the moment that a new session has the sound of its first chunk to that chunk's frames on the host."""
+    first_frame_cold_s: float
+    """The same for the first session of the engine, compilation included."""
+    session_open_s: float
+    """Portrait, prompt and keys of a session."""
+    session_open_cold_s: float
+    engine_build_s: float
+    """Reading (or drawing) the weights."""
+    peak_rss_bytes: int
+    """The most memory of the process since it began."""
+    peak_device_bytes: int | None
+    """The most that torch held on the GPU; None on a CPU."""
+    growth: Growth | None
+    trained: bool
+    """False: random weights, good for times only."""
+    engine: dict[str, Any]
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    config: dict[str, Any]
+
+    def to_tree(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def run_bench(
+    config: Config,
+    *,
+    chunks: int = 10,
+    warmup: int = 2,
+    minutes: float | None = None,
+    connect: Callable[[Config], Engine] = Engine,
+    progress: Progress = lambda _done, _total, _seconds: None,
+) -> BenchResult:
+    """Stream `chunks` chunks after `warmup` others, or as many as `minutes` of sound have, and measure.
+
+    `connect` makes the engine. Raises ConfigError for counts that measure nothing, and what the engine raises.
+    """
+    chunks = chunks if minutes is None else _chunks_in(config.stream, minutes * 60)
+    if chunks < 1 or warmup < 1:
+        raise ConfigError(f"a benchmark needs 1 chunk and 1 for warming up at least, not {chunks} and {warmup}")
+    stream = config.stream
+    picture_HWC, speech = draw_portrait(stream.height, stream.width), SpeechLoop(stream.sample_rate)
+    build_s, engine = _timed(lambda: connect(config))
+    with engine:
+        device = torch.device(engine.info.device)
+        open_cold_s, session = _timed(lambda: engine.open(picture_HWC, prompt="a person talks to the camera"))
+        cold = _feed_and_step(session, speech)
+        for _ in range(warmup - 1):
+            _feed_and_step(session, speech)
+        times, memory = Times(chunks), MemoryLog(device, stream.fps)
+        for done in range(chunks):
+            memory.look(session.frames_done)
+            timings = _feed_and_step(session, speech)
+            times.add(timings)
+            progress(done + 1, chunks, timings["total"])
+        memory.look(session.frames_done)
+        session.close()
+        open_s, second = _timed(lambda: engine.open(picture_HWC, prompt="a person talks to the camera"))
+        first = _feed_and_step(second, speech)
+        info = asdict(engine.info)
+    stages = times.summary()
+    new_frames = stream.chunk_frames - stream.motion_frames
+    return BenchResult(
+        fps=new_frames / stages["total"].p50_s,
+        real_time_factor=stages["total"].p50_s * stream.fps / new_frames,
+        chunk_frames=new_frames,
+        chunks=chunks,
+        warmup=warmup,
+        stages=stages,
+        slowest_chunk_s=times.slowest_s,
+        first_frame_s=first["total"],
+        first_frame_cold_s=cold["total"],
+        session_open_s=open_s,
+        session_open_cold_s=open_cold_s,
+        engine_build_s=build_s,
+        peak_rss_bytes=peak_rss_bytes(),
+        peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        growth=memory.growth(),
+        trained=info["trained"],
+        engine=info,
+        machine=machine(device),
+        versions=versions(),
+        config=to_tree(config),
+    )
+
+
+class SpeechLoop:
+    """Endless sound with a voice's shape: a gliding buzz with its harmonics, in syllables and pauses. Float32 mono."""
+
+    def __init__(self, sample_rate: int, seed: int = 0) -> None:
+        draw = np.random.default_rng(seed)
+        time_s = np.arange(SPEECH_LOOP_S * sample_rate) / sample_rate
+        # Whole numbers of periods in the loop, so that its seam is not heard.
+        pitch_hz = 120 + 20 * np.sin(2 * np.pi * time_s * 7 / SPEECH_LOOP_S)
+        phase = 2 * np.pi * np.cumsum(pitch_hz) / sample_rate
+        tract = draw.uniform(0.2, 1.0, 24) / np.arange(1, 25)
+        buzz = sum(weight * np.sin((i + 1) * phase) for i, weight in enumerate(tract))
+        syllables = np.clip(np.sin(2 * np.pi * 4 * time_s) + 0.3, 0, None)
+        phrases = np.sin(2 * np.pi * time_s * 5 / SPEECH_LOOP_S) > -0.7
+        sound = (buzz + 0.05 * draw.standard_normal(len(time_s))) * syllables * phrases
+        self._samples = (0.3 * sound / np.abs(sound).max()).astype(np.float32)
+        self._next = 0
+
+    def take(self, samples: int) -> np.ndarray:
+        """The next samples."""
+        index = np.arange(self._next, self._next + samples) % len(self._samples)
+        self._next = (self._next + samples) % len(self._samples)
+        return self._samples[index]
+
+
+class Times:
+    """Seconds by stage and chunk, in arrays made at once: a growing list would look like a leak."""
+
+    def __init__(self, chunks: int) -> None:
+        self._chunks = chunks
+        self._done = 0
+        self._by_stage: dict[str, np.ndarray] = {}
+
+    def add(self, timings_s: dict[str, float]) -> None:
+        """One chunk."""
+        for name, seconds in timings_s.items():
+            self._by_stage.setdefault(name, np.zeros(self._chunks))[self._done] = seconds
+        self._done += 1
+
+    @property
+    def slowest_s(self) -> float:
+        """The worst chunk."""
+        return float(self._by_stage["total"].max())
+
+    def summary(self) -> dict[str, StageTime]:
+        """Median and 95th percentile."""
+        return {
+            name: StageTime(float(np.percentile(seconds, 50)), float(np.percentile(seconds, 95)))
+            for name, seconds in self._by_stage.items()
+        }
+
+
+class MemoryLog:
+    """Memory of the process and of the GPU, looked at every SAMPLE_EVERY_S of sound."""
+
+    def __init__(self, device: torch.device, fps: int) -> None:
+        self._device = device
+        self._fps = fps
+        self._process = psutil.Process()
+        self._rows: list[tuple[float, int, int]] = []
+
+    def look(self, frames: int) -> None:
+        """Take a sample if one is due; `frames` are those done so far."""
+        audio_s = frames / self._fps
+        if self._rows and audio_s - self._rows[-1][0] < SAMPLE_EVERY_S:
+            return
+        gc.collect()
+        on_device = torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0
+        self._rows.append((audio_s, self._process.memory_info().rss, on_device))
+
+    def growth(self) -> Growth | None:
+        """What happened after SETTLE_S; None if the stream was too short to tell (three samples)."""
+        rows = np.array([row for row in self._rows if row[0] >= SETTLE_S], dtype=np.float64)
+        if len(rows) < 3:
+            return None
+        audio_s, on_cuda = rows[:, 0], self._device.type == "cuda"
+        slopes = [float(np.polyfit(audio_s, rows[:, column], 1)[0]) * 3600 for column in (1, 2)]
+        spreads = [int(np.ptp(rows[:, column])) for column in (1, 2)]
+        return Growth(
+            audio_s=float(audio_s[-1] - audio_s[0]),
+            rss_slope_bytes_h=slopes[0],
+            rss_spread_bytes=spreads[0],
+            device_slope_bytes_h=slopes[1] if on_cuda else None,
+            device_spread_bytes=spreads[1] if on_cuda else None,
+        )
+
+
+def draw_portrait(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth coloured picture, uint8 RGB [H, W, 3]; never flat, since some kernels are faster on zeros."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (6, 6, 3))
+    rows = _stretched(coarse, height)
+    return _stretched(rows.swapaxes(0, 1), width).swapaxes(0, 1).round().astype(np.uint8)
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What it ran on."""
+    facts: dict[str, Any] = {
+        "cpu": _cpu_name(),
+        "cores": psutil.cpu_count(logical=False),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    if device.type == "cuda":
+        gpu = torch.cuda.get_device_properties(device)
+        facts |= {"gpu": gpu.name, "gpu_memory_bytes": gpu.total_memory}
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    found = {"flashtalk": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    if torch.version.cuda:
+        found |= {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())}
+    return found
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process ever held."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # noqa: PLC0415  not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _timed(make: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    made = make()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started, made
+
+
+def _feed_and_step(session: Session, speech: SpeechLoop) -> dict[str, float]:
+    """Give the sound of one chunk and compute it; its times by stage."""
+    while not session.ready():
+        session.push(speech.take(session.stream.samples_per_frame))
+    return dict(session.step().timings_s)
+
+
+def _chunks_in(stream: StreamConfig, audio_s: float) -> int:
+    return max(1, round(audio_s * stream.fps / (stream.chunk_frames - stream.motion_frames)))
+
+
+def _stretched(picture_HWC: np.ndarray, rows: int) -> np.ndarray:
+    """Linear interpolation to `rows` rows."""
+    at = np.linspace(0, len(picture_HWC) - 1, rows)
+    low = np.minimum(at.astype(int), len(picture_HWC) - 2)
+    part = (at - low)[:, None, None]
+    return picture_HWC[low] * (1 - part) + picture_HWC[low + 1] * part
+
+
+def _cpu_name() -> str:
+    return next(iter(_cpu_models()), platform.processor() or "unknown")
+
+
+def _cpu_models() -> Iterator[str]:
+    """What Linux knows; other systems answer platform.processor()."""
+    facts = Path("/proc/cpuinfo")
+    if facts.is_file():
+        lines = facts.read_text(encoding="utf-8", errors="replace").splitlines()
+        yield from (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
