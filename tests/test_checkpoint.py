@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -31,6 +27,7 @@ from flashtalk.config import CheckpointConfig, Config
 from flashtalk.config_file import load_model_config, replace
 from flashtalk.engine.build import build_models_on_meta, build_networks
 from flashtalk.errors import CheckpointError
+from tests.peak_memory import peak_memory
 from tests.published_files import DIT, assert_same, drawn, with_weights, write_shards
 
 CPU = torch.device("cpu")
@@ -126,26 +123,6 @@ class Wide(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(1000, 1000, bias=False) for _ in range(50)])
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """The most bytes held beyond those at the start, looked at every half millisecond."""
-    process, done, seen = psutil.Process(), threading.Event(), [0]
-    start = process.memory_info().rss
-
-    def look() -> None:
-        while not done.wait(0.0005):
-            seen[0] = max(seen[0], process.memory_info().rss - start)
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        watcher.join()
-        seen[0] = max(seen[0], process.memory_info().rss - start)
 
 
 def test_weights_are_never_in_memory_twice(tmp_path: Path) -> None:

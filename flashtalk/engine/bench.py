@@ -5,14 +5,12 @@ Needs no files and no libraries for sound and video: portrait and speech are dra
 
 from __future__ import annotations
 
-import gc
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -22,15 +20,16 @@ from flashtalk import __version__
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import to_tree
 from flashtalk.engine.engine import Engine
+from flashtalk.engine.memory import Growth, MemoryLog, peak_rss_bytes
 from flashtalk.errors import ConfigError
 from flashtalk.pipeline.session import Session
 
+T = TypeVar("T")
+
+PROMPT = "a person talks to the camera"
+
 SPEECH_LOOP_S = 20
 """Speech repeats after so long, so that an hour of it takes no memory."""
-
-SAMPLE_EVERY_S = 10.0
-SETTLE_S = 60.0
-"""Of sound: memory is looked at so often, and growth is judged after so long."""
 
 Progress = Callable[[int, int, float], None]
 """progress(chunks done, chunks in all, seconds of the last one)."""
@@ -42,20 +41,6 @@ class StageTime:
 
     p50_s: float
     p95_s: float
-
-
-@dataclass(frozen=True)
-class Growth:
-    """Memory over a long stream, after SETTLE_S of sound; None where the device is the CPU.
-
-    slope: least squares, bytes an hour of sound; spread: largest less smallest.
-    """
-
-    audio_s: float
-    rss_slope_bytes_h: float
-    rss_spread_bytes: int
-    device_slope_bytes_h: float | None
-    device_spread_bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,28 +100,18 @@ def run_bench(
     chunks = chunks if minutes is None else _chunks_in(config.stream, minutes * 60)
     if chunks < 1 or warmup < 1:
         raise ConfigError(f"a benchmark needs 1 chunk and 1 for warming up at least, not {chunks} and {warmup}")
-    stream = config.stream
-    picture_HWC, speech = draw_portrait(stream.height, stream.width), SpeechLoop(stream.sample_rate)
+    stream, speech = config.stream, SpeechLoop(config.stream.sample_rate)
+    new_frames = stream.chunk_frames - stream.motion_frames
     build_s, engine = _timed(lambda: connect(config))
     with engine:
-        device = torch.device(engine.info.device)
-        open_cold_s, session = _timed(lambda: engine.open(picture_HWC, prompt="a person talks to the camera"))
-        cold = _feed_and_step(session, speech)
+        info, device = asdict(engine.info), torch.device(engine.info.device)
+        cold = _open_and_step(engine, speech)
         for _ in range(warmup - 1):
-            _feed_and_step(session, speech)
-        times, memory = Times(chunks), MemoryLog(device, stream.fps)
-        for done in range(chunks):
-            memory.look(session.frames_done)
-            timings = _feed_and_step(session, speech)
-            times.add(timings)
-            progress(done + 1, chunks, timings["total"])
-        memory.look(session.frames_done)
-        session.close()
-        open_s, second = _timed(lambda: engine.open(picture_HWC, prompt="a person talks to the camera"))
-        first = _feed_and_step(second, speech)
-        info = asdict(engine.info)
+            _feed_and_step(cold.session, speech)
+        times, growth = _stream(cold.session, speech, device, chunks, progress)
+        cold.session.close()
+        warm = _open_and_step(engine, speech)
     stages = times.summary()
-    new_frames = stream.chunk_frames - stream.motion_frames
     return BenchResult(
         fps=new_frames / stages["total"].p50_s,
         real_time_factor=stages["total"].p50_s * stream.fps / new_frames,
@@ -145,14 +120,14 @@ def run_bench(
         warmup=warmup,
         stages=stages,
         slowest_chunk_s=times.slowest_s,
-        first_frame_s=first["total"],
-        first_frame_cold_s=cold["total"],
-        session_open_s=open_s,
-        session_open_cold_s=open_cold_s,
+        first_frame_s=warm.first_frame_s,
+        first_frame_cold_s=cold.first_frame_s,
+        session_open_s=warm.open_s,
+        session_open_cold_s=cold.open_s,
         engine_build_s=build_s,
         peak_rss_bytes=peak_rss_bytes(),
         peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
-        growth=memory.growth(),
+        growth=growth,
         trained=info["trained"],
         engine=info,
         machine=machine(device),
@@ -212,41 +187,6 @@ class Times:
         }
 
 
-class MemoryLog:
-    """Memory of the process and of the GPU, looked at every SAMPLE_EVERY_S of sound."""
-
-    def __init__(self, device: torch.device, fps: int) -> None:
-        self._device = device
-        self._fps = fps
-        self._process = psutil.Process()
-        self._rows: list[tuple[float, int, int]] = []
-
-    def look(self, frames: int) -> None:
-        """Take a sample if one is due; `frames` are those done so far."""
-        audio_s = frames / self._fps
-        if self._rows and audio_s - self._rows[-1][0] < SAMPLE_EVERY_S:
-            return
-        gc.collect()
-        on_device = torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0
-        self._rows.append((audio_s, self._process.memory_info().rss, on_device))
-
-    def growth(self) -> Growth | None:
-        """What happened after SETTLE_S; None if the stream was too short to tell (three samples)."""
-        rows = np.array([row for row in self._rows if row[0] >= SETTLE_S], dtype=np.float64)
-        if len(rows) < 3:
-            return None
-        audio_s, on_cuda = rows[:, 0], self._device.type == "cuda"
-        slopes = [float(np.polyfit(audio_s, rows[:, column], 1)[0]) * 3600 for column in (1, 2)]
-        spreads = [int(np.ptp(rows[:, column])) for column in (1, 2)]
-        return Growth(
-            audio_s=float(audio_s[-1] - audio_s[0]),
-            rss_slope_bytes_h=slopes[0],
-            rss_spread_bytes=spreads[0],
-            device_slope_bytes_h=slopes[1] if on_cuda else None,
-            device_spread_bytes=spreads[1] if on_cuda else None,
-        )
-
-
 def draw_portrait(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smooth coloured picture, uint8 RGB [H, W, 3]; never flat, since some kernels are faster on zeros."""
     coarse = np.random.default_rng(seed).uniform(0, 255, (6, 6, 3))
@@ -277,17 +217,35 @@ def versions() -> dict[str, str]:
     return found
 
 
-def peak_rss_bytes() -> int:
-    """The most memory that this process ever held."""
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset
-    import resource  # noqa: PLC0415  not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+@dataclass(frozen=True)
+class _Start:
+    session: Session
+    open_s: float
+    first_frame_s: float
 
 
-def _timed(make: Callable[[], Any]) -> tuple[float, Any]:
+def _open_and_step(engine: Engine, speech: SpeechLoop) -> _Start:
+    """A new session and its first chunk."""
+    stream = engine.config.stream
+    picture_HWC = draw_portrait(stream.height, stream.width)
+    open_s, session = _timed(lambda: engine.open(picture_HWC, prompt=PROMPT))
+    return _Start(session, open_s, _feed_and_step(session, speech)["total"])
+
+
+def _stream(
+    session: Session, speech: SpeechLoop, device: torch.device, chunks: int, progress: Progress
+) -> tuple[Times, Growth | None]:
+    times, memory = Times(chunks), MemoryLog(device, session.stream.fps)
+    for done in range(chunks):
+        memory.look(session.frames_done)
+        timings = _feed_and_step(session, speech)
+        times.add(timings)
+        progress(done + 1, chunks, timings["total"])
+    memory.look(session.frames_done)
+    return times, memory.growth()
+
+
+def _timed(make: Callable[[], T]) -> tuple[float, T]:
     started = time.perf_counter()
     made = make()
     if torch.cuda.is_initialized():

@@ -89,7 +89,7 @@ def rates_for(runtime: RuntimeConfig, name: str | None = None) -> tuple[DeviceRa
         if known:
             return known, dtype, f"{known.name}: this machine's GPU"
     with _threads(runtime.threads):
-        return probe(device, dtype), dtype, "this machine, measured now"
+        return probe(device, dtype), dtype, f"this machine, measured now{_busy_words()}"
 
 
 def probe(device: torch.device, dtype: torch.dtype) -> DeviceRates:
@@ -139,6 +139,12 @@ def _memory(device: torch.device) -> Measured:
     else:
         total = psutil.virtual_memory().total
     return Measured(value=total / 2**30, source="what this machine reports", date=NOW)
+
+
+def _busy_words() -> str:
+    """Beside other work a probe sees what is left."""
+    load, threads = psutil.getloadavg()[0], psutil.cpu_count() or 1
+    return f" while it was busy (load {load:.1f} on {threads} threads)" if load > threads else ""
 
 
 def _gpu_name(device: torch.device) -> str:

@@ -30,14 +30,17 @@ _CODECS = (
     *("pcm_s32le", "pcm_s32be", "pcm_s32le_planar", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"),
 )
 _REFUSED = (
-    *((b"#EXTM3U", "a playlist"), (b"ffconcat", "a playlist"), (b"MThd", "MIDI"), (b"v=0", "a session description")),
-    *(
-        (b"<", "a text page or manifest"),
-        (b"\x89PNG", "a picture"),
-        (b"\xff\xd8\xff", "a picture"),
-        (b"GIF8", "a picture"),
-    ),
+    (b"#EXTM3U", "a playlist"),
+    (b"ffconcat", "a playlist"),
+    (b"v=0", "a session description"),
+    (b"<", "a text page or manifest"),
+    (b"MThd", "MIDI"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
 )
+"""How the usual mistakes begin, so that they can be named; what is readable at all is decided by _CONTAINERS."""
+
 _GUESSED_DURATION = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg"}
 """Containers without a duration; the library guesses one from the first packets' bit rate, too roughly to refuse by."""
 

@@ -33,6 +33,7 @@ def find_face(rgb_HWC: np.ndarray) -> FaceBox | None:
     cv2 = _opencv()
     if cv2 is None:
         return None
+    rgb_HWC = np.ascontiguousarray(rgb_HWC)
     rounds = [_faces_at(cv2, rgb_HWC, side_px) for side_px in _SEARCH_SIDES_PX]
     boxes = sorted(box for found in rounds for box in found)
     if not boxes:

@@ -101,7 +101,6 @@ def _decoded(image: Image.Image, name: str) -> np.ndarray:
     try:
         if isinstance(image, ImageFile.ImageFile):
             image.decodermaxblock = _BLOCK_BYTES
-        image.load()
         return _upright(_flat_rgb(image), image)
     except Exception:  # a decoder of damaged bytes may raise anything
         raise _unreadable(name) from None

@@ -60,8 +60,9 @@ class Session:
         lock: threading.Lock | None = None,
     ) -> None:
         self.stream = stream
-        self.colour_strength = stream.colour_strength
         self._networks = networks
+        self._check_portrait(conditioning.portrait)
+        self._colour_strength = stream.colour_strength
         self._conditioning = conditioning
         self._noise = noise or SeededNoise(stream.seed, networks.device)
         self._windows = windows or self._listen
@@ -149,6 +150,7 @@ class Session:
     def set_portrait(self, portrait: Portrait) -> None:
         """Cut to another portrait with the next chunk. The prompt stays; `engine.portrait(...)` makes portraits."""
         self._check_open()
+        self._check_portrait(portrait)
         with torch.inference_mode(), self._lock:
             self._conditioning = conditioning_from_rows(self._networks, portrait, self._conditioning.text_LD)
         self._rewind.clear()
@@ -181,7 +183,7 @@ class Session:
         on_device = {name: tensor.to(networks.device) for name, tensor in tensors.items()}
         portrait = session_file.portrait_from(on_device)
         session = cls(networks, header.stream, conditioning_from_rows(networks, portrait, on_device["text"]), lock=lock)
-        session.colour_strength, session._ended = header.colour_strength, header.ended
+        session._colour_strength, session._ended = header.colour_strength, header.ended
         session._progress = Progress(header.chunk_index, header.frame, on_device["progress.motion"], header.fresh)
         sound = {k.removeprefix("sound."): v.numpy() for k, v in tensors.items() if k.startswith("sound.")}
         session._sound.restore(sound, sound.pop("waiting"))
@@ -191,6 +193,17 @@ class Session:
         """Let go of everything; allowed at any time, any number of times."""
         self._closed = True
         self._rewind.clear()
+
+    @property
+    def colour_strength(self) -> float:
+        """How far colours are matched to the portrait, 0 to 1; may be set between chunks."""
+        return self._colour_strength
+
+    @colour_strength.setter
+    def colour_strength(self, strength: float) -> None:
+        if not 0 <= strength <= 1:
+            raise InputError(f"colour strength {strength} must lie in 0..1", code="colour_strength")
+        self._colour_strength = strength
 
     @property
     def frames_done(self) -> int:
@@ -229,7 +242,7 @@ class Session:
             self._conditioning,
             windows,
             motion_frames=stream.motion_frames,
-            colour_strength=self.colour_strength,
+            colour_strength=self._colour_strength,
             span=span,
         )
         with span("host"):
@@ -267,6 +280,18 @@ class Session:
         stream, start = self.stream, self._progress.frame
         frames = stream.first_chunk_frames if self._progress.fresh else stream.chunk_frames
         return start, start + frames - stream.motion_frames
+
+    def _check_portrait(self, portrait: Portrait) -> None:
+        stream, codec = self.stream, self._networks.codec
+        cells = (stream.height // codec.spatial_stride, stream.width // codec.spatial_stride)
+        latent_frames = 1 + (stream.chunk_frames - 1) // codec.temporal_stride
+        given = tuple(portrait.reference_CTHW.shape[1:])
+        if given != (latent_frames, *cells):
+            raise InputError(
+                f"this portrait was prepared for {given} latents; a stream of {stream.width}x{stream.height} with "
+                f"{stream.chunk_frames} frames a chunk needs {(latent_frames, *cells)}: prepare it with this stream",
+                code="portrait_size",
+            )
 
     def _check_open(self) -> None:
         self._check_alive()

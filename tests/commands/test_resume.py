@@ -15,21 +15,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashtalk.commands.generate import JOURNAL_CHUNKS
 from flashtalk.commands.journal import Journal
 from flashtalk.config import Config
 from flashtalk.errors import EngineError
 from flashtalk.media.mp4 import Mp4Writer
 from flashtalk.pipeline.session import Session
+from flashtalk.types import VideoChunk
 from tests.commands.kit import Kit, flashtalk, make_kit, voice
 
-SECONDS = 3.1
+RATE = 44100
+FRAMES = 73
 CHUNKS = 10
 SAMPLED_MOMENTS = 12
 
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory, tiny_config: Config) -> Kit:
-    return make_kit(tmp_path_factory.mktemp("inputs"), tiny_config, voice(SECONDS))
+    # One sample more than whole frames have, which only the last chunk may bring.
+    samples = voice((FRAMES * RATE // 25 + 1) / RATE, RATE)
+    return make_kit(tmp_path_factory.mktemp("inputs"), tiny_config, samples, RATE)
 
 
 @pytest.fixture(scope="module")
@@ -40,35 +45,67 @@ def whole(kit: Kit) -> bytes:
 
 
 class Moments:
-    """Copies a folder just before every change of its files: what a kill at that moment leaves."""
+    """Copies a folder around every change of its files: what a kill at that moment leaves."""
 
     def __init__(self, folder: Path, copies: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self.copies, self.count = folder, copies, 0
-        targets: list[tuple[Any, str]] = [(os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir")]
-        for owner, name in targets:
-            patch.setattr(owner, name, self._watched(getattr(owner, name)))
+        self.folder, self.copies = folder, copies
+        self.chunks: list[int] = []
+        """Chunks computed before each moment."""
+        self.computed = computed_chunks(patch)
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir")):
+            patch.setattr(owner, name, self._before(getattr(owner, name)))
+        patch.setattr(Path, "open", self._after(Path.open))
 
-    def _watched(self, change: Callable[..., Any]) -> Callable[..., Any]:
+    def _copy(self) -> None:
+        shutil.copytree(self.folder, self.copies / f"{len(self.chunks):03d}")
+        self.chunks.append(len(self.computed))
+
+    def _before(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any, **options: Any) -> Any:
-            shutil.copytree(self.folder, self.copies / f"{self.count:03d}")
-            self.count += 1
+            self._copy()
             return change(*arguments, **options)
 
         return watched
 
+    def _after(self, opened: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            file = opened(path, mode, *arguments, **options)
+            if "w" in mode and path.is_relative_to(self.folder):
+                self._copy()
+            return file
 
-def test_a_kill_at_any_moment_changes_nothing(kit: Kit, whole: bytes, tmp_path: Path) -> None:
+        return watched
+
+
+def computed_chunks(patch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every chunk that is computed from now on."""
+    chunks: list[int] = []
+    step = Session.step
+
+    def watched(session: Session) -> VideoChunk:
+        chunks.append(session.chunks_done)
+        return step(session)
+
+    patch.setattr(Session, "step", watched)
+    return chunks
+
+
+def test_a_kill_at_any_moment_changes_nothing_and_loses_little(kit: Kit, whole: bytes, tmp_path: Path) -> None:
     (tmp_path / "film").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         moments = Moments(tmp_path / "film", tmp_path, patch)
         assert flashtalk(*kit.in_folder(tmp_path / "film").arguments("--quiet")) == 0
-    assert moments.count > 3 * CHUNKS
-    steps = range(0, moments.count, max(1, moments.count // SAMPLED_MOMENTS))
-    for moment in {*steps, *range(moments.count - 5, moments.count)}:
+    last = len(moments.chunks)
+    assert last > 3 * CHUNKS
+    for moment in {*range(0, last, last // SAMPLED_MOMENTS), *range(last - 12, last)}:
         resumed = kit.in_folder(tmp_path / f"{moment:03d}")
-        assert flashtalk(*resumed.arguments("--resume", "--quiet")) == 0
+        was_complete = resumed.film.exists() and not (resumed.journal / "journal.json").exists()
+        with pytest.MonkeyPatch.context() as patch:
+            computed = computed_chunks(patch)
+            assert flashtalk(*resumed.arguments("--resume", "--quiet")) == 0
         assert resumed.film.read_bytes() == whole, moment
         assert resumed.left() == [], moment
+        assert was_complete or moments.chunks[moment] + len(computed) <= CHUNKS + JOURNAL_CHUNKS, moment
 
 
 def test_three_real_kills_and_a_ctrl_c(kit: Kit, whole: bytes, tmp_path: Path) -> None:
@@ -131,14 +168,6 @@ def test_a_stop_says_how_to_go_on(
     assert "resuming at frame" in said.err
     assert "of them now" in said.out
     assert stopped.film.read_bytes() == whole
-
-
-def test_a_resumed_film_does_not_start_over(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped, _ = interrupted(kit, tmp_path, KeyboardInterrupt(), CHUNKS - 1)
-    steps, step = [], Session.step
-    monkeypatch.setattr(Session, "step", lambda session: steps.append(1) or step(session))
-    assert flashtalk(*stopped.arguments("--resume", "--quiet")) == 0
-    assert len(steps) <= 3
 
 
 def test_nothing_to_resume_is_said(kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,9 @@ from flashtalk.engine.build import build_networks
 from flashtalk.errors import ConfigError
 from flashtalk.models.light_codec import PreviewCodec
 
-LIGHT = LightCodecConfig(encoder_width=8, decoder_widths=(8, 8, 8, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1))
+LIGHT = LightCodecConfig(
+    encoder_width=8, decoder_widths=(8, 8, 8, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1)
+)
 
 
 def test_preview_decodes_light_and_encodes_exactly(tiny_wan_config: Config) -> None:

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
-from flashtalk.media.audio import clean_pcm, probe_audio, read_audio, read_audio_all
+from flashtalk.media.audio import _blocks, clean_pcm, probe_audio, read_audio, read_audio_all
 from flashtalk.media.files import TimedFile
 from flashtalk.media.limits import AUDIO_LIMITS
 from flashtalk.media.resample import Resampler
@@ -89,6 +89,15 @@ def test_blocks_are_one_second_each(tmp_path: Path) -> None:
     long_frames = file_of(tmp_path, encoded("tta", "tta", 44100, seconds=3.5), "long.tta")
     assert [len(block) for block in read_audio(long_frames, sample_rate=8000)] == [8000, 8000, 8000, 4000]
     assert [len(block) for block in read_audio(long_frames, sample_rate=44100)] == [44100, 44100, 44100, 22050]
+
+
+@given(st.lists(st.integers(0, 50), max_size=8))
+def test_blocks_hold_the_same_samples_whatever_the_pieces(sizes: list[int]) -> None:
+    sound_CS = np.arange(2 * sum(sizes), dtype=np.float32).reshape(2, -1)
+    blocks = list(_blocks(iter(np.split(sound_CS, np.cumsum(sizes)[:-1], axis=1) if sizes else ()), 7))
+    assert np.array_equal(np.concatenate([sound_CS[:, :0], *blocks], axis=1), sound_CS)
+    assert all(block.shape[1] == 7 for block in blocks[:-1])
+    assert all(0 < block.shape[1] <= 7 for block in blocks)
 
 
 def test_a_bad_sample_does_not_touch_its_neighbours(tmp_path: Path) -> None:

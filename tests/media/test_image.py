@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from flashtalk.media.face import FaceBox
 from flashtalk.media.image import cover_size, crop_offset, fit_portrait, open_portrait, size_for, snap_size
 from flashtalk.media.limits import IMAGE_LIMITS
 from tests.media.corpus import cases
-from tests.media.corpus_image import HIDDEN, half_clear, sketch
+from tests.media.corpus_image import HIDDEN, chunk, flat_png, half_clear, sketch, swapped_profile
 
 FILES = {case.name: case for case in cases(mutations=0)}
 
@@ -170,20 +171,36 @@ for path in sys.argv[1:]:
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     try:
         open_portrait(path)
+        outcome = "ok"
     except InputError as error:
-        print(error.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.monotonic() - start)
+        outcome = error.code
+    print(outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.monotonic() - start)
 """
+
+
+def measured(*paths: Path) -> list[tuple[str, int, float]]:
+    """Outcome, growth in KiB and seconds of opening each, in a process of its own."""
+    run = subprocess.run([sys.executable, "-c", MEASURE, *map(str, paths)], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in run.stdout.splitlines()]
+    return [(outcome, int(grown_kib), float(took_s)) for outcome, grown_kib, took_s in rows]
 
 
 def test_bombs_are_refused_on_the_header(tmp_path: Path) -> None:
     names = ("bits_13200.png", "huge.png", "huge.bmp", "huge.jpg", "huge.webp", "text_bomb.png", "profile_bomb.png")
-    paths = [str(corpus_file(tmp_path, name)) for name in names]
-    run = subprocess.run([sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in run.stdout.splitlines()]
-    assert len(rows) == len(names), run.stdout
-    for name, (_code, grown_kib, took_s) in zip(names, rows, strict=True):
-        assert int(grown_kib) < 40_000, name
-        assert float(took_s) < 1, name
+    rows = measured(*(corpus_file(tmp_path, name) for name in names))
+    for name, (outcome, grown_kib, took_s) in zip(names, rows, strict=True):
+        assert outcome in ("image_limits", "image_unreadable"), name
+        assert grown_kib < 40_000, name
+        assert took_s < 1, name
+
+
+def test_the_largest_picture_allowed_takes_half_a_gigabyte_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "largest.png"
+    path.write_bytes(flat_png(5000, 8, 6, b"\1\2\3\4", chunk(b"iCCP", b"k\0\0" + zlib.compress(swapped_profile()))))
+    ((outcome, grown_kib, took_s),) = measured(path)
+    assert outcome == "ok"
+    assert grown_kib < 480_000
+    assert took_s < 5
 
 
 # Fitting.
@@ -213,6 +230,12 @@ def test_cover_is_as_small_as_covers(source_w: int, source_h: int, width: int, h
     scale = max(width / source_w, height / source_h)
     assert cover_w <= scale * source_w + 1 + 1e-6
     assert cover_h <= scale * source_h + 1 + 1e-6
+
+
+def test_cover_rounds_up_as_published() -> None:
+    assert cover_size(1000, 1005, 64, 64) == (64, 65)
+    assert cover_size(1005, 1000, 64, 64) == (65, 64)
+    assert cover_size(72, 88, 64, 64) == (64, 79)
 
 
 def test_cover_without_a_face_takes_the_middle() -> None:

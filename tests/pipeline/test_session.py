@@ -226,6 +226,23 @@ def test_prompt_portrait_and_colour_may_change_between_chunks(open_session: Open
     assert chunks[3].frames_FHWC.shape == cut.shape
 
 
+def test_a_portrait_of_another_size_is_refused(open_session: OpenSession, networks: Networks) -> None:
+    import torch
+
+    from flashtalk.pipeline.conditioning import make_portrait
+
+    with torch.inference_mode():
+        small = make_portrait(networks, picture_of(0)[:32], 33)
+    with pytest.raises(InputError, match="prepared for"):
+        open_session().set_portrait(small)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_colour_strength_out_of_range_is_refused(open_session: OpenSession, strength: float) -> None:
+    with pytest.raises(InputError, match=r"0\.\.1"):
+        open_session().colour_strength = strength
+
+
 def test_an_ended_session_says_so(open_session: OpenSession) -> None:
     session = open_session()
     list(session.flush())
