@@ -17,7 +17,7 @@ import typer
 
 from flashtalk import __version__
 from flashtalk.commands.console import Screen, run_and_translate, set_up_logging
-from flashtalk.commands.settings import read_film_config
+from flashtalk.commands.settings import read_config, read_film_config
 from flashtalk.config import DEFAULT_SERVE_CONFIG
 
 app = typer.Typer(
@@ -131,6 +131,56 @@ def doctor(
     report = examine()
     Screen().result(report_json(report) if as_json else report_text(report))
     raise typer.Exit(0 if report.can_run else 1)
+
+
+@app.command()
+def bench(
+    config: ConfigFile = DEFAULT_SERVE_CONFIG,
+    settings: Settings = None,
+    chunks: Annotated[int, typer.Option(min=1, metavar="N", help="Chunks to measure.")] = 10,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, metavar="M", help="Measure so long instead, and how memory grows.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers there too.")
+    ] = None,
+    _verbose: Verbose = False,
+) -> None:
+    """Measure how fast a config is on this machine: frames a second, latency, memory."""
+    chosen = read_config(config, settings or [])
+    from flashtalk.commands.bench import bench
+
+    bench(chosen, Screen(), chunks=chunks, minutes=minutes, json_file=json_file)
+
+
+@app.command()
+def plan(
+    config: ConfigFile = DEFAULT_SERVE_CONFIG,
+    settings: Settings = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A name in configs/devices; else this one.")
+    ] = None,
+    _verbose: Verbose = False,
+) -> None:
+    """Predict what a config needs and how fast it should be. Runs nothing, downloads nothing."""
+    chosen = read_config(config, settings or [])
+    from flashtalk.commands.plan import plan
+
+    plan(chosen, Screen(), device=device)
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the published files are.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="A name in configs/models.")] = "flashtalk-14b",
+    source: Annotated[str, typer.Option(help="Where the files are from; noted in the manifest.")] = "",
+    revision: Annotated[str | None, typer.Option(metavar="COMMIT", help="Their revision; noted too.")] = None,
+    _verbose: Verbose = False,
+) -> None:
+    """Turn published .pth files into safetensors and write the manifest, once for each download."""
+    from flashtalk.commands.convert import convert
+
+    convert(folder, Screen(), model=model, source=source, revision=revision)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

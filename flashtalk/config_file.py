@@ -5,8 +5,10 @@ Order of say: override (command line) > file > default. Used by the command line
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,8 @@ from flashtalk.config import DEFAULT_SERVE_CONFIG, Config, ModelConfig
 from flashtalk.errors import ConfigError
 
 T = TypeVar("T")
+MAY_BE_ZERO = ["seed", "init_seed", "lookahead_frames", "colour_strength", "loudness_lufs", "latent_mean", "latent_std"]
+"""Numbers that may be 0 or less; all others are sizes."""
 CONFIG_ROOT = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -29,7 +33,8 @@ def load_config(path: str | Path = DEFAULT_SERVE_CONFIG, overrides: Mapping[str,
     """
     tree, says = _read_yaml(_find(path, "serve")), dict(overrides or {})
     model = says.pop("model", tree.get("model"))
-    tree["model"] = _read_yaml(_find(model, "models")) if isinstance(model, str) else model
+    if model is not None:
+        tree["model"] = _read_yaml(_find(model, "models")) if isinstance(model, str) else copy.deepcopy(model)
     for name, value in says.items():
         _set_dotted(tree, name, value)
     return _checked(_Parser().parse(Config, tree, ""))
@@ -94,7 +99,7 @@ def _set_dotted(tree: dict[str, Any], dotted: str, value: object) -> None:
 
 
 def _checked(config: T) -> T:
-    problems = list(_problems(config, ""))
+    problems = list(_sizes(config, "")) or list(_problems(config, ""))
     if problems:
         raise ConfigError("this configuration cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     return config
@@ -108,6 +113,19 @@ def _problems(value: object, path: str) -> Iterator[str]:
     own = getattr(value, "problems", None)
     if own is not None:
         yield from (f"{path}{line}" for line in own())
+
+
+def _sizes(value: object, path: str) -> Iterator[str]:
+    """Numbers that no section could calculate with; other dataclasses (a session's header) may count from 0."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return
+    is_section = type(value).__module__ == Config.__module__
+    for f in dataclasses.fields(value):
+        item = getattr(value, f.name)
+        numbers = item if isinstance(item, tuple) else (item,)
+        yield from _sizes(item, f"{path}{f.name}.")
+        if is_section and f.name not in MAY_BE_ZERO and any(type(n) in (int, float) and n <= 0 for n in numbers):
+            yield f"{path}{f.name} is {item}; it must be greater than 0"
 
 
 class _Parser:
@@ -124,7 +142,7 @@ class _Parser:
 
     def _section(self, cls: Any, tree: object, path: str) -> Any:
         if not isinstance(tree, dict):
-            self.complaints.append(f"{path or 'the file'} must be a mapping of settings, not {tree!r}")
+            self.complaints.append(f"{path.rstrip('.') or 'the file'} must be a mapping of settings, not {tree!r}")
             return None
         hints = typing.get_type_hints(cls)
         values = {
@@ -166,7 +184,7 @@ class _Parser:
             return self._value(options[0], given, path)
         kinds = {option.kind: option for option in options}
         kind = given.get("kind", options[0].kind) if isinstance(given, dict) else None
-        if kind not in kinds:
+        if not isinstance(kind, str) or kind not in kinds:
             return self._expect(False, kind, path + ".kind", "one of " + ", ".join(kinds))
         return self._section(kinds[kind], given, path + ".")
 
@@ -181,6 +199,8 @@ class _Parser:
         return tuple(self._value(arg, item, f"{path}[{i}]") for i, (arg, item) in pairs)
 
     def _scalar(self, hint: type, given: object, path: str) -> Any:
+        if isinstance(given, float) and not math.isfinite(given):
+            return self._expect(False, given, path, "a finite number")
         if hint is float and isinstance(given, int) and not isinstance(given, bool):
             return float(given)
         is_bool = isinstance(given, bool)

@@ -18,6 +18,7 @@ from flashtalk.checkpoint import (
     MANIFEST,
     Checkpoint,
     check_names,
+    component_files,
     load_component,
     open_checkpoint,
     save_component,
@@ -250,6 +251,7 @@ def test_an_index_reaches_no_other_folder(saved: tuple[Config, Path]) -> None:
     index = {"weight_map": {"a": "../elsewhere.safetensors"}}
     (folder / f"{DIT}.safetensors.index.json").write_text(json.dumps(index))
     write_manifest(folder, "here", None)
+    assert component_files(folder, "dit") == [folder / "elsewhere.safetensors"]
     assert "elsewhere.safetensors in model is not in its manifest.json" in refused(config)
 
 
@@ -360,11 +362,13 @@ def test_random_weights_follow_from_the_seed_alone(tiny_config: Config) -> None:
 
 
 def test_random_weights_go_by_name(tiny_config: Config) -> None:
-    """So a deeper model shares what both have."""
+    """So a deeper model shares what both have, and no two tensors are alike."""
     shallow = drawn(tiny_config).dit.state_dict()
     deep = drawn(replace(tiny_config, {"model.dit.num_layers": 3})).dit.state_dict()
     assert len(deep) > len(shallow)
     assert all(torch.equal(deep[name], tensor) for name, tensor in shallow.items())
+    drawn_ones = [deep[f"blocks.{i}.self_attn.{letter}.weight"] for i in range(3) for letter in "qkvo"]
+    assert len({float(tensor.sum()) for tensor in drawn_ones}) == len(drawn_ones)
 
 
 def _file(folder: Path, component: str) -> Path:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from flashtalk import __version__
+from flashtalk.errors import CheckpointError
 from tests.commands.kit import flashtalk
 from tests.source import ROOT
 
-COMMANDS = ["generate", "models", "doctor"]
+COMMANDS = ["generate", "models", "doctor", "bench", "plan", "convert"]
 HEAVY = ["av", "cv2", "numpy", "scipy", "torch", "transformers", "gradio"]
 
 
@@ -74,3 +77,41 @@ def test_wrong_usage_is_status_2_with_a_hint(
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert flashtalk() == 2
     assert "generate" in "".join(capsys.readouterr())
+
+
+WIRED = {
+    "bench": (
+        ["--config", "small.yaml", "--set", "stream.steps=2", "--chunks", "3", "--json", "out.json"],
+        {"chunks": 3, "minutes": None, "json_file": Path("out.json")},
+    ),
+    "plan": (["--set", "stream.steps=2", "--device", "h200"], {"device": "h200"}),
+    "convert": (
+        ["weights", "--model", "small", "--source", "me/mine"],
+        {"model": "small", "source": "me/mine", "revision": None},
+    ),
+}
+
+
+@pytest.mark.parametrize(("command", "arguments", "wanted"), [(name, *case) for name, case in WIRED.items()], ids=WIRED)
+def test_options_reach_their_command(
+    command: str, arguments: list[str], wanted: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    module = importlib.import_module(f"flashtalk.commands.{command}")
+    monkeypatch.setattr(module, command, lambda first, screen, **options: calls.append((first, options)))
+    (tmp_path / "small.yaml").write_text("model: small")
+    monkeypatch.chdir(tmp_path)
+    assert flashtalk(command, *arguments) == 0
+    ((first, options),) = calls
+    assert options == wanted
+    assert first == Path("weights") if command == "convert" else first.stream.steps == 2
+
+
+def test_a_plan_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert flashtalk("plan") == 0
+    assert "prediction" in capsys.readouterr().out
+
+
+def test_a_folder_without_weights_is_not_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flashtalk("convert", str(tmp_path)) == CheckpointError.exit_status
+    assert capsys.readouterr().err.splitlines()[-1].startswith(("error: ", "  "))

@@ -18,6 +18,9 @@ UNEXPECTED_STATUS = 70
 PLAIN_CHUNKS = 4
 """Without a terminal, progress is one line for so many chunks."""
 
+PIPE_COLUMNS = 160
+"""Width of tables where there is no terminal."""
+
 Show = Callable[[str, int, bool], None]
 """show(words, frames done, this is the last chunk)."""
 
@@ -28,6 +31,8 @@ class Screen:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        if not self._out.is_terminal:
+            self._out.width = PIPE_COLUMNS
         self._err = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
 
     def note(self, text: str) -> None:

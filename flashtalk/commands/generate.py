@@ -5,6 +5,7 @@ Beside `film.mp4`, while it is made: `film.part.mp4` (media/mp4.py, plays alread
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ JOURNAL_S = 20.0
 """The journal is written after so many chunks or seconds, whichever comes first."""
 
 RESUME_HINT = "what is done is kept: the same command with --resume goes on from there"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +70,7 @@ def run_generate(order: Order, screen: Screen) -> Outcome:
     material = _open_material(order)
     if entry:
         refuse_changed(entry.inputs, material.inputs, order.output.name)
-    try:
-        return _Work(order, material, journal, screen).run(entry)
-    except (KeyboardInterrupt, EngineError):
-        screen.note(RESUME_HINT if journal.exists() else "nothing was made yet")
-        raise
+    return _Work(order, material, journal, screen).run(entry)
 
 
 def _entry(order: Order, journal: Journal, screen: Screen) -> Entry | None:
@@ -143,7 +142,7 @@ class _Work:
     def _to_the_end(self, entry: Entry | None, pace: Pace) -> Pace:
         """Everything but removing the journal: a kill in `close` finds all frames in the film and the journal."""
         film, entry = self._open_film(entry)
-        with self._cleaned_up(), film:
+        with self._stopped_well(), film:
             if entry is None or entry.session is not None:
                 with connect(self._order.config) as engine:
                     pace = self._render(engine, film, entry)
@@ -172,13 +171,16 @@ class _Work:
         return film, None
 
     @contextmanager
-    def _cleaned_up(self) -> Iterator[None]:
-        """A film that failed before its first journal leaves nothing behind."""
+    def _stopped_well(self) -> Iterator[None]:
+        """A stop says how to go on; before the first journal it leaves nothing behind."""
         try:
             yield
-        except BaseException:
-            if not self._journal.exists():
+        except BaseException as error:
+            begun = self._journal.exists()
+            if not begun:
                 part_path(self._order.output).unlink(missing_ok=True)
+            if isinstance(error, KeyboardInterrupt | EngineError):
+                self._screen.note(RESUME_HINT if begun else "nothing was made yet")
             raise
 
     def _render(self, engine: Engine, film: Mp4Writer, entry: Entry | None) -> Pace:
@@ -201,6 +203,7 @@ class _Work:
                     samples = np.concatenate((samples, track.take_rest()))
                 film.write(chunk.frames_FHWC, samples)
                 pace.add(len(chunk.frames_FHWC))
+                _log.debug("chunk %d, seconds: %s", chunk.index, chunk.timings_s)
                 self._save_if_due(film, session, voice)
                 show(pace.words(chunk.index, chunk.timings_s["total"]), pace.frames, voice.last)
         return pace

@@ -64,9 +64,9 @@ class Outcome:
 
 
 def speed_words(frames: int, wall_s: float, fps: int) -> str:
-    """Frames a second, and seconds of film made in a second: 1x keeps up with the speech."""
+    """Frames a second, and seconds of computing for a second of film: up to 1 keeps up with the speech."""
     rate = frames / max(wall_s, 1e-9)
-    return f"{rate:.1f} fps, {rate / fps:.2f}x real time"
+    return f"{rate:.1f} fps, real-time factor {fps / rate:.2f}"
 
 
 def clock_words(seconds: float) -> str:

@@ -87,7 +87,8 @@ class Sound:
                 _check_limits(frame.sample_rate, frame.layout.nb_channels, None, self.name, self.limits)
                 yield frame
                 self._source.touch()
-        if damaged > good or self._source.failed:
+        self._source.check(self.name, "audio")
+        if damaged > good:
             raise unreadable(self.name)
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -171,6 +172,7 @@ def _open_container(source: TimedFile, name: str) -> InputContainer:
     except av.error.ArgumentError:
         raise _wrong_kind(f"{name} is of a kind that is not supported") from None
     except (av.error.FFmpegError, ValueError, MemoryError):
+        source.check(name, "audio")
         raise unreadable(name) from None
     return container
 

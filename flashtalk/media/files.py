@@ -68,6 +68,15 @@ class TimedFile:
         self.tell = file.tell
         self.touch()
 
+    def check(self, name: str, kind: str) -> None:
+        """InputError `{kind}_unreadable` if it ended early."""
+        if self.failed:
+            raise InputError(
+                f"{name} could not be read to its end ({self._patience_s:g} s without progress are allowed); try "
+                "again, or save it anew in a plain format",
+                code=f"{kind}_unreadable",
+            ) from None
+
     def touch(self) -> None:
         """Something useful came out: allow the full time again."""
         self._deadline = time.monotonic() + self._patience_s

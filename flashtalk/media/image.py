@@ -78,9 +78,14 @@ def open_portrait(source: str | Path | np.ndarray | Image.Image, limits: ImageLi
         return _decoded(source, "the picture")
     with open_local(source, "image", limits.max_bytes) as file:
         name = shown_name(source)
-        image = _opened(TimedFile(file, limits.patience_s), name)
-        _check_size(image.size, name, limits)
-        return _decoded(image, name)
+        timed = TimedFile(file, limits.patience_s)
+        try:
+            image = _opened(timed, name)
+            _check_size(image.size, name, limits)
+            return _decoded(image, name)
+        except InputError:
+            timed.check(name, "image")
+            raise
 
 
 def _opened(file: TimedFile, name: str) -> Image.Image:

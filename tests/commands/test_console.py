@@ -18,7 +18,7 @@ def test_clock_words(seconds: float, words: str) -> None:
 
 
 def test_speed_words() -> None:
-    assert speed_words(50, 1.0, 25) == "50.0 fps, 2.00x real time"
+    assert speed_words(50, 1.0, 25) == "50.0 fps, real-time factor 0.50"
 
 
 def test_pace_counts_what_this_run_made() -> None:

@@ -85,6 +85,21 @@ def test_all_samples_of_the_track_are_handed_out_once(tmp_path: Path) -> None:
     assert len(whole) == round(1.77 * TRACK_RATE)
 
 
+def test_every_sample_of_the_sound_is_in_the_film(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One sample more than ten whole frames have.
+    samples = voice((10 * 44100 // 25 + 1) / 44100, 44100)
+    soundfile.write(kit.audio, samples, 44100, subtype="FLOAT")
+    written, write = [], generate.Mp4Writer.write
+
+    def watch(film: generate.Mp4Writer, frames_FHWC: np.ndarray, samples: np.ndarray) -> None:
+        written.append((len(frames_FHWC), len(samples)))
+        write(film, frames_FHWC, samples)
+
+    monkeypatch.setattr(generate.Mp4Writer, "write", watch)
+    assert flashtalk(*kit.arguments("--quiet")) == 0
+    assert written == [(8, 8 * 1920), (2, 2 * 1920 + 1)]
+
+
 def test_the_same_command_gives_the_same_film_and_another_seed_another(kit: Kit) -> None:
     films = []
     for options in ([], ["--overwrite"], ["--overwrite", "--seed", "1"]):
@@ -106,10 +121,18 @@ def test_what_is_said(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     assert "chunk 1 in" in said.err
     assert "frame 15/15" in said.err
     (result,) = said.out.splitlines()
-    for words in ("film.mp4: 0.60 s, 15 frames in", " fps, ", "x real time", "peak memory", " MB"):
+    for words in ("film.mp4: 0.60 s, 15 frames in", " fps, ", "real-time factor", "peak memory", " MB"):
         assert words in result
     assert flashtalk(*kit.arguments("--overwrite", "--quiet")) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_verbose_logs_the_stages_of_every_chunk(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
+    assert flashtalk(*kit.arguments("--quiet")) == 0
+    assert not caplog.messages
+    assert flashtalk(*kit.arguments("--quiet", "--overwrite", "--verbose")) == 0
+    assert [line.split(",")[0] for line in caplog.messages] == ["chunk 0", "chunk 1"]
+    assert all("'denoise'" in line for line in caplog.messages)
 
 
 def test_a_film_is_replaced_only_when_asked_and_only_when_complete(

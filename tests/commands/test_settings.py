@@ -33,7 +33,7 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(f
 
 def test_files_are_heard_ahead_unless_the_user_says_otherwise(file: Path) -> None:
     assert load_config("cpu").stream.lookahead_frames == 0
-    assert film_config("cpu").stream.lookahead_frames == FILE_LOOKAHEAD_FRAMES
+    assert film_config("cpu").stream.lookahead_frames == FILE_LOOKAHEAD_FRAMES == 10
     assert film_config(file).stream.lookahead_frames == 3
     assert film_config("cpu", "stream.lookahead_frames=0").stream.lookahead_frames == 0
     assert read_config("cpu", []) == load_config("cpu")

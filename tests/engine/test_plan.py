@@ -146,7 +146,8 @@ def test_the_published_model_at_the_papers_size() -> None:
     config = load_config("h200x1")
     with peak_memory() as peak:
         made = plan(config, REFERENCE_GPU)
-    assert peak[0] < 0.5e9 < 40e9 < sum(made.memory.weights.values())
+    assert sum(made.memory.weights.values()) > 40e9
+    assert peak[0] < 0.5e9
     stages = {stage.name: stage.work.flops / 1e12 for stage in made.stages}
     assert made.size.tokens == 10530
     assert made.step.flops / 1e12 == pytest.approx(394, rel=0.01)
@@ -249,7 +250,9 @@ def test_which_device_is_meant() -> None:
     device, dtype, found = rates_for(RuntimeConfig(device="cuda"))
     assert (device.name, dtype) == (REFERENCE_GPU, torch.bfloat16)
     assert "no GPU" in found
-    device, dtype, found = rates_for(RuntimeConfig(device="cpu", dtype="float32", threads=1))
+    threads = torch.get_num_threads()
+    device, dtype, found = rates_for(RuntimeConfig(device="cpu", dtype="float32", threads=threads + 1))
+    assert torch.get_num_threads() == threads
     assert (device.name, dtype) == ("cpu", torch.float32)
     assert "measured now" in found
     with pytest.raises(ConfigError, match=r"no device 'abacus' in configs/devices; known are .*h200"):
@@ -259,11 +262,9 @@ def test_which_device_is_meant() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_probe_measures(dtype: torch.dtype) -> None:
-    threads = torch.get_num_threads()
     device = probe(torch.device("cpu"), dtype)
     rates = device.rates(dtype)
     for rate in (rates.linear, rates.attention, rates.conv, device.copy_tb_s):
         assert 0 < rate.value < 100
         assert rate.date == "measured now"
     assert device.memory_gib.value > 0.5
-    assert torch.get_num_threads() == threads

@@ -138,6 +138,7 @@ def test_streamed_decode_is_whole_decode_in_half_precision(tiny_wan_config: Conf
     assert (whole - pieces).norm() / whole.norm() < 2e-2
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_blocks_give_the_eager_frames(tiny_config: Config) -> None:
     eager = networks_on(tiny_config, "cuda", "float32")
     compiled = networks_on(replace(tiny_config, {"runtime.compile": True}), "cuda", "float32")

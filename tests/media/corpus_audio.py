@@ -297,16 +297,16 @@ def _picture(kind: str) -> bytes:
     return saved(sketch(), kind)
 
 
-def _mostly_noise() -> bytes:
-    """An M4A whose index is sound and whose packets are noise, all but the first three."""
-    data = bytearray(encoded("mp4", "aac", 48000, seconds=1.0))
-    at = data.find(b"mdat") + 600
-    data[at : at + 10_000] = np.random.default_rng(0).bytes(10_000)
+def mostly_noise(seconds: float = 1.0) -> bytes:
+    """An M4A whose index is sound and whose packets are noise, all but the first few."""
+    data = bytearray(encoded("mp4", "aac", 48000, seconds=seconds))
+    first, end = data.find(b"mdat") + 600, data.find(b"moov") - 400
+    data[first:end] = np.random.default_rng(0).bytes(end - first)
     return bytes(data)
 
 
 def _cut() -> Iterator[Case]:
-    yield Case("mostly_noise.m4a", "audio", _mostly_noise, ("audio_unreadable",))
+    yield Case("mostly_noise.m4a", "audio", mostly_noise, ("audio_unreadable",))
     yield Case("header_only.wav", "audio", partial(wav, b""), ("audio_empty",))
     yield Case("cut_header.wav", "audio", lambda: wav(b"")[:20], BAD)
     yield Case("cut.wav", "audio", lambda: wav(s16(tone(16000)))[:5001], ("ok",))

@@ -21,7 +21,7 @@ from flashtalk.media.files import TimedFile
 from flashtalk.media.limits import AUDIO_LIMITS
 from flashtalk.media.resample import Resampler
 from tests.media.corpus import cases
-from tests.media.corpus_audio import encoded, on_channels, s16, tone, wav, written
+from tests.media.corpus_audio import encoded, mostly_noise, on_channels, s16, tone, wav, written
 
 FILES = {case.name: case for case in cases(mutations=0)}
 
@@ -191,6 +191,19 @@ def test_a_disk_that_fails_midway_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(TimedFile, "read", failing)
     assert code_of(path) == "audio_unreadable"
+
+
+def test_a_sound_that_is_mostly_noise_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = mostly_noise(20.0)
+    places, read = [], TimedFile.read
+
+    def noted(self: TimedFile, size: int = -1) -> bytes:
+        places.append(self.tell())
+        return read(self, size)
+
+    monkeypatch.setattr(TimedFile, "read", noted)
+    assert code_of(file_of(tmp_path, data, "noise.m4a")) == "audio_unreadable"
+    assert places[-1] < len(data) / 2
 
 
 def test_wrong_wishes_are_refused(tmp_path: Path) -> None:

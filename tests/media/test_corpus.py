@@ -85,6 +85,7 @@ def test_a_reader_whose_time_is_up_stops(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(path)
     assert caught.value.code == f"{case.kind}_unreadable"
+    assert "to its end" in str(caught.value)
 
 
 def test_the_corpus_is_large_and_its_names_differ() -> None:
