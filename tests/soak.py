@@ -95,7 +95,8 @@ def main() -> int:
         status = watch.run(options.interval_s)
         time.sleep(0.5)
     result = {"command": " ".join(["flashtalk generate", *options.generate]), "minutes": options.minutes}
-    result |= {"exit_status": status, "last_line": watch.last_line.partition(": ")[2], **report(watch.samples), "samples": watch.samples}
+    result |= {"exit_status": status, "last_line": watch.last_line.partition(": ")[2]}
+    result |= {**report(watch.samples), "samples": watch.samples}
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     print({name: value for name, value in result.items() if name != "samples"})
     return int(status != 0 or result["growth_bytes"] > ALLOWED_BYTES)

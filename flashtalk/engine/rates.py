@@ -97,16 +97,16 @@ def probe(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     side = 4096 if device.type == "cuda" else 512
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     qkv = torch.randn(3, 1, 6, side, 64, device=device, dtype=dtype)
-    pixels = torch.randn(side // 64, 64, 64, 64, device=device, dtype=dtype)
-    kernel = torch.randn(64, 64, 3, 3, device=device, dtype=dtype)
-    moved = torch.randn(4096 * side, device=device)
+    pixels = torch.randn(side // 16, 48, 64, 64, device=device, dtype=dtype)
+    kernel = torch.randn(48, 48, 3, 3, device=device, dtype=dtype)
+    moved = torch.randn(8192 * side, device=device)
     with torch.inference_mode():
         rates = Rates(
             linear=_rate(2 * side**3, device, lambda: a @ b),
             attention=_rate(4 * 6 * side**2 * 64, device, lambda: F.scaled_dot_product_attention(*qkv)),
-            conv=_rate(2 * pixels.numel() * 64 * 9, device, lambda: F.conv2d(pixels, kernel, padding=1)),
+            conv=_rate(2 * pixels.numel() * 48 * 9, device, lambda: F.conv2d(pixels, kernel, padding=1)),
         )
-        copy = _rate(2 * moved.nbytes, device, moved.neg_)
+        copy = _rate(2 * moved.nbytes, device, moved.neg)
     return DeviceRates(
         name=_gpu_name(device) if device.type == "cuda" else "cpu",
         memory_gib=_memory(device),

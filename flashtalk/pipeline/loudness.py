@@ -37,7 +37,7 @@ class LoudnessGain:
         self._gain_db = np.zeros(2)
 
     def apply(self, samples_S: np.ndarray) -> np.ndarray:
-        """The samples with the gain applied, float32, not clipped: only networks hear them. Any pieces give the same."""
+        """The samples with the gain applied, float32, not clipped: only networks hear them."""
         out = np.empty(len(samples_S), np.float32)
         done = 0
         while done < len(samples_S):

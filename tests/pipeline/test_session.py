@@ -267,23 +267,41 @@ def test_feed_takes_the_sound_even_if_nobody_reads_the_chunks(open_session: Open
     assert session.ready()
 
 
+def count_only(session: Session) -> Session:
+    """The same session with its networks left out: for laws of length, over long sounds."""
+    first, motion = session.stream.first_chunk_frames - 5, session._progress.motion_CTHW
+
+    def compute() -> tuple[np.ndarray, object]:
+        frames = first if session._progress.fresh else 28
+        return np.zeros((frames, 8, 8, 3), np.uint8), motion
+
+    session._compute = compute  # type: ignore[method-assign,assignment]
+    return session
+
+
 @settings(max_examples=15)
 @given(st.data())
 def test_a_million_samples_in_random_pieces_keep_the_length_law(open_session: OpenSession, data: st.DataObject) -> None:
-    """Any shape of sound, any pieces: frames and samples out are those that went in. Networks are counted, not run."""
+    """Any shape of sound, any pieces: frames and samples out are those that went in."""
     total = data.draw(st.integers(0, 1_000_000))
     first = data.draw(st.sampled_from((17, 33)))
     lookahead = data.draw(st.integers(0, 10))
     sizes = data.draw(st.lists(st.integers(1, 60_000), max_size=60))
-    session = open_session(first_chunk_frames=first, lookahead_frames=lookahead)
-    motion = session._progress.motion_CTHW
-    per_chunk = {True: first - 5, False: 28}
-    session._compute = lambda: (np.zeros((per_chunk[session._progress.fresh], 8, 8, 3), np.uint8), motion)  # type: ignore[method-assign]
+    session = count_only(open_session(first_chunk_frames=first, lookahead_frames=lookahead))
     sound = np.random.default_rng(total).uniform(-1, 1, total).astype(np.float32)
     chunks = in_pieces(session, sound, sizes)
     assert sum(len(chunk.frames_FHWC) for chunk in chunks) == -(-total // 640)
     assert np.array_equal(sound_of(chunks) if chunks else sound, sound)
     assert all(chunk.first_frame * 640 == start for chunk, start in zip(chunks, _starts(chunks), strict=True))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 59.99, 600, 600.003])
+def test_up_to_ten_minutes_are_as_long_as_their_sound(open_session: OpenSession, seconds: float) -> None:
+    samples = round(seconds * 16000)
+    chunks = run(count_only(open_session()), np.zeros(samples, np.float32))
+    frames = sum(len(chunk.frames_FHWC) for chunk in chunks)
+    assert abs(frames / 25 - seconds) <= 1 / 25
+    assert sum(len(chunk.samples) for chunk in chunks) == samples
 
 
 def _starts(chunks: list[VideoChunk]) -> Iterable[int]:
