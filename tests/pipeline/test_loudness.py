@@ -40,6 +40,10 @@ def test_any_pieces_give_the_same_samples() -> None:
         pieces.append(gain.apply(sound[start : start + size]))
         start += size
     assert np.array_equal(np.concatenate(pieces), whole)
+    at_once = LoudnessGain(-23, RATE)
+    at_once.apply(sound)
+    for name, array in at_once.state().items():
+        assert np.array_equal(array, gain.state()[name]), name
 
 
 def test_the_gain_never_jumps() -> None:

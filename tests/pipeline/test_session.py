@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flashtalk.config_file import to_tree
 from flashtalk.errors import InputError, SessionClosed
+from flashtalk.pipeline.conditioning import make_portrait
 from flashtalk.pipeline.networks import Networks
 from flashtalk.pipeline.session import REWINDABLE_CHUNKS, Session
 from flashtalk.types import VideoChunk
@@ -101,6 +106,32 @@ def test_lookahead_hears_the_future_and_live_does_not(open_session: OpenSession)
     assert not np.array_equal(file.frames_FHWC, file_changed.frames_FHWC)
 
 
+@pytest.mark.parametrize("first", [17, 33])
+@pytest.mark.parametrize("lookahead", [0, 7])
+def test_each_frame_hears_its_own_moment(open_session: OpenSession, lookahead: int, first: int) -> None:
+    """With an encoder that tells each frame's loudness, the centre of a window is the loudness of the frame's sound."""
+    loudness = np.random.default_rng(0).uniform(0.1, 1, 80).astype(np.float32)
+    session = open_session(first_chunk_frames=first, lookahead_frames=lookahead, loudness_lufs=None)
+    heard: list[np.ndarray] = []
+
+    def encode(samples_BS: torch.Tensor, frames: int) -> torch.Tensor:
+        level = samples_BS.unflatten(1, (frames, -1)).mean(-1)
+        return level[..., None, None].expand(-1, -1, 3, 32)
+
+    def listen(index: int, frames: int) -> torch.Tensor:
+        windows = Session._listen(session, index, frames)
+        heard.append(windows[0, :, 2, 0].numpy())
+        return windows
+
+    session._networks = replace(session._networks, audio_encoder=encode)  # type: ignore[arg-type]
+    session._windows = listen
+    run(session, np.repeat(loudness, 640))
+    with_past = np.concatenate((np.zeros(5, np.float32), loudness, np.zeros(60, np.float32)))
+    starts = [0, first - 5, first - 5 + 28]
+    for start, levels in zip(starts, heard, strict=False):
+        np.testing.assert_allclose(levels, with_past[start : start + len(levels)], rtol=1e-4)
+
+
 def test_two_interleaved_sessions_are_each_alone(open_session: OpenSession) -> None:
     sounds = speech(3 * CHUNK, 1), speech(3 * CHUNK, 2)
     alone = [frames_of(run(open_session(portrait=i, seed=i), sound)) for i, sound in enumerate(sounds)]
@@ -143,12 +174,6 @@ np.save(sys.argv[4], np.concatenate(frames))
 def test_restored_in_a_new_process_is_never_stopped(
     open_session: OpenSession, tiny_config: object, tmp_path: Path
 ) -> None:
-    import json
-
-    import torch
-
-    from flashtalk.config_file import to_tree
-
     sound = speech(2 * CHUNK + 300)
     never = frames_of(run(open_session("hello"), sound))
     session = open_session("hello")
@@ -164,8 +189,6 @@ def test_restored_in_a_new_process_is_never_stopped(
 def test_a_saved_session_of_another_model_is_refused(
     open_session: OpenSession, networks: Networks, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     open_session().save(tmp_path / "state")
     with pytest.raises(InputError, match="same model") as caught:
         Session.restore(replace(networks, fingerprint="other"), tmp_path / "state")
@@ -204,10 +227,6 @@ def test_silence_is_valid_and_moves_on(open_session: OpenSession) -> None:
 
 
 def test_prompt_portrait_and_colour_may_change_between_chunks(open_session: OpenSession, networks: Networks) -> None:
-    import torch
-
-    from flashtalk.pipeline.conditioning import make_portrait
-
     sound = speech(4 * CHUNK)
     plain = frames_of(run(open_session("a"), sound))
     session = open_session("a")
@@ -227,10 +246,6 @@ def test_prompt_portrait_and_colour_may_change_between_chunks(open_session: Open
 
 
 def test_a_portrait_of_another_size_is_refused(open_session: OpenSession, networks: Networks) -> None:
-    import torch
-
-    from flashtalk.pipeline.conditioning import make_portrait
-
     with torch.inference_mode():
         small = make_portrait(networks, picture_of(0)[:32], 33)
     with pytest.raises(InputError, match="prepared for"):
