@@ -257,8 +257,12 @@ class StreamConfig:
             yield f"sample_rate {self.sample_rate} must be a multiple of fps {self.fps}"
         if not 0 <= self.colour_strength <= 1:
             yield f"colour_strength {self.colour_strength} must lie in 0..1"
-        if not 0 < self.motion_frames < min(self.chunk_frames, self.first_chunk_frames):
-            yield f"motion_frames {self.motion_frames} must be at least 1 and fewer than a chunk's frames"
+        shortest = min(self.chunk_frames, self.first_chunk_frames)
+        if 2 * self.motion_frames > shortest:
+            yield (
+                f"motion_frames {self.motion_frames} must be at most half of a chunk's frames ({shortest}): the next "
+                "chunk goes on from as many new ones"
+            )
         if self.lookahead_frames < 0:
             yield f"lookahead_frames {self.lookahead_frames} must not be negative"
         context_frames = self.audio_context_s * self.fps

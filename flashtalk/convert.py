@@ -26,14 +26,10 @@ from flashtalk.checkpoint import (
     write_manifest,
     write_tensors,
 )
-from flashtalk.config import LightCodecConfig, ModelConfig
+from flashtalk.config import ModelConfig
 from flashtalk.errors import CheckpointError
-from flashtalk.models.audio_encoder import AudioEncoder
-from flashtalk.models.dit import DiT
-from flashtalk.models.image_encoder import ImageEncoder
-from flashtalk.models.light_codec import LightCodec
-from flashtalk.models.text_encoder import TextEncoder, load_tokenizer
-from flashtalk.models.vae import WanVAE
+from flashtalk.models.build import build_models_on_meta, named_modules
+from flashtalk.models.text_encoder import load_tokenizer
 
 Say = Callable[[str], None]
 
@@ -114,21 +110,7 @@ def convert_folder(
 
 def build_on_meta(component: str, model: ModelConfig) -> nn.Module | None:
     """A component without memory: names and shapes. None if the model has no such component."""
-    with torch.device("meta"):
-        match component:
-            case "dit":
-                return DiT(model.dit)
-            case "codec":
-                return LightCodec(model.codec) if isinstance(model.codec, LightCodecConfig) else WanVAE(model.codec)
-            case "text_encoder":
-                return TextEncoder(model.text_encoder)
-            case "image_encoder":
-                return ImageEncoder(model.image_encoder)
-            case "audio_encoder":
-                return AudioEncoder(model.audio_encoder)
-            case "preview_codec":
-                return LightCodec(model.preview_codec) if model.preview_codec else None
-    raise AssertionError(component)
+    return dict(named_modules(build_models_on_meta(model, preview=True))).get(component)
 
 
 def load_plain_weights(file: Path) -> dict[str, Tensor]:

@@ -26,8 +26,9 @@ from flashtalk.checkpoint import (
 )
 from flashtalk.config import CheckpointConfig, Config
 from flashtalk.config_file import load_model_config, replace
-from flashtalk.engine.build import build_models_on_meta, build_networks
+from flashtalk.engine.build import build_networks
 from flashtalk.errors import CheckpointError
+from flashtalk.models.build import build_models_on_meta
 from tests.peak_memory import peak_memory
 from tests.published_files import DIT, assert_same, drawn, with_weights, write_shards
 

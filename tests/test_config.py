@@ -180,7 +180,7 @@ REFUSED = (
     ("stream.height", 8, r"256x8: .* nearest is 256x16"),
     ("stream.chunk_frames", 36, r"stream\.chunk_frames 36 must be 1 more than a multiple of 4"),
     ("stream.first_chunk_frames", 37, r"stream\.first_chunk_frames 37 must not exceed chunk_frames"),
-    ("stream.motion_frames", 33, r"stream\.motion_frames 33 must be at least 1 and fewer than a chunk's frames"),
+    ("stream.motion_frames", 33, r"stream\.motion_frames 33 must be at most half of a chunk's frames"),
     ("stream.steps", 3, r"stream\.steps 3: x was distilled for 4, 2 steps only"),
     ("stream.fps", 24, r"stream\.sample_rate 16000 must be a multiple of fps 24"),
     ("stream.colour_strength", 1.5, r"stream\.colour_strength 1\.5 must lie in 0\.\.1"),

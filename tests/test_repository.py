@@ -74,7 +74,7 @@ def test_serve_config_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", configs("models"), ids=lambda path: path.stem)
 def test_model_config_builds_on_meta(path: Path) -> None:
     """Every size builds, in full, without memory for its weights."""
-    build = importlib.import_module("flashtalk.engine.build").build_models_on_meta
+    build = importlib.import_module("flashtalk.models.build").build_models_on_meta
     config = load_model_config(path)
     assert config.name == path.stem, "a model is named like its file"
     models = build(config)

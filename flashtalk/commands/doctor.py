@@ -17,9 +17,9 @@ from flashtalk import __version__
 from flashtalk.commands.weights import find_weights
 from flashtalk.config import DEFAULT_SERVE_CONFIG, Config
 from flashtalk.config_file import CONFIG_ROOT, config_names, load_config
-from flashtalk.engine.build import build_models_on_meta, named_modules
 from flashtalk.engine.device import cpu_has_bfloat16, pick_device, pick_dtype
 from flashtalk.errors import FlashTalkError
+from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.ops.attention import BACKENDS, select_attention
 
 REQUIRED = (

@@ -11,7 +11,7 @@ from rich.table import Table
 from flashtalk.commands.weights import find_weights
 from flashtalk.config import Config, ModelConfig
 from flashtalk.config_file import config_names, load_config, load_model_config
-from flashtalk.engine.build import build_models_on_meta, named_modules
+from flashtalk.models.build import build_models_on_meta, named_modules
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
+
+from flashtalk.engine.memory import peak_rss_bytes
 
 
 class Pace:
@@ -81,13 +81,4 @@ def clock_words(seconds: float) -> str:
 
 def peak_memory_bytes() -> int:
     """The most that this process ever held, the GPU's memory included."""
-    return _peak_host_bytes() + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
-
-
-def _peak_host_bytes() -> int:
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset
-    import resource  # noqa: PLC0415  not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return peak_rss_bytes() + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)

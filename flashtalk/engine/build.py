@@ -8,61 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 import torch
 from torch import nn
 
 from flashtalk.checkpoint import Checkpoint, DtypeOf, init_component, load_component, open_checkpoint
-from flashtalk.config import CheckpointConfig, Config, LightCodecConfig, ModelConfig, RuntimeConfig
+from flashtalk.config import CheckpointConfig, Config, ModelConfig, RuntimeConfig
 from flashtalk.config_file import load_model_config, to_tree
 from flashtalk.engine.device import pick_device, pick_dtype
-from flashtalk.models.audio_encoder import AudioEncoder
+from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.dit import DiT
-from flashtalk.models.image_encoder import ImageEncoder
-from flashtalk.models.light_codec import LightCodec, PreviewCodec
-from flashtalk.models.text_encoder import ByteTokenizer, TextEncoder, Tokenizer, load_tokenizer
-from flashtalk.models.vae import WanVAE
+from flashtalk.models.text_encoder import ByteTokenizer, Tokenizer, load_tokenizer
 from flashtalk.ops.attention import select_attention
 from flashtalk.pipeline.networks import Networks
-from flashtalk.types import LatentCodec
-
-
-class Modules(TypedDict):
-    """The networks of a model by component name."""
-
-    dit: DiT
-    codec: WanVAE | LightCodec
-    text_encoder: TextEncoder
-    image_encoder: ImageEncoder
-    audio_encoder: AudioEncoder
-    preview_codec: NotRequired[LightCodec]
-
-
-def build_models_on_meta(config: ModelConfig, *, preview: bool = False) -> Modules:
-    """Every network of a model without memory: names and shapes only."""
-    with torch.device("meta"):
-        modules = Modules(
-            dit=DiT(config.dit),
-            codec=build_codec(config),
-            text_encoder=TextEncoder(config.text_encoder),
-            image_encoder=ImageEncoder(config.image_encoder),
-            audio_encoder=AudioEncoder(config.audio_encoder),
-        )
-        if preview and config.preview_codec:
-            modules["preview_codec"] = LightCodec(config.preview_codec)
-    return modules
-
-
-def named_modules(modules: Modules) -> list[tuple[str, nn.Module]]:
-    """The same as pairs."""
-    return [(name, module) for name, module in modules.items() if isinstance(module, nn.Module)]
-
-
-def build_codec(config: ModelConfig) -> WanVAE | LightCodec:
-    """The codec that the config names."""
-    codec = config.codec
-    return LightCodec(codec) if isinstance(codec, LightCodecConfig) else WanVAE(codec)
 
 
 def build_networks(config: Config) -> Networks:
@@ -73,17 +31,8 @@ def build_networks(config: Config) -> Networks:
     modules = build_models_on_meta(config.model, preview=config.runtime.decoder == "preview")
     for name, module in named_modules(modules):
         _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
-    networks = Networks(
-        config=config.model,
-        codec=_served_codec(modules),
-        dit=modules["dit"],
-        text_encoder=modules["text_encoder"],
-        image_encoder=modules["image_encoder"],
-        audio_encoder=modules["audio_encoder"],
-        tokenizer=_tokenizer(config.model, checkpoint),
-        device=device,
-        fingerprint=_fingerprint(config, checkpoint, dtype),
-    )
+    tokenizer, fingerprint = _tokenizer(config.model, checkpoint), _fingerprint(config, checkpoint, dtype)
+    networks = Networks.join(config.model, modules, tokenizer, device, fingerprint)
     networks.dit.set_attention(select_attention(config.runtime.attention, device, dtype)[1])
     if config.runtime.compile:
         apply_compile(networks.dit)
@@ -109,11 +58,6 @@ def apply_compile(dit: DiT) -> None:
         block.compile(fullgraph=True, dynamic=False)
 
 
-def _served_codec(modules: Modules) -> LatentCodec:
-    exact, light = modules["codec"], modules.get("preview_codec")
-    return PreviewCodec(exact, light) if light and isinstance(exact, WanVAE) else exact
-
-
 def _fill(
     module: nn.Module,
     name: str,
@@ -122,7 +66,7 @@ def _fill(
     device: torch.device,
     dtype: torch.dtype,
 ) -> None:
-    dtype_of = _dtype_rule(module, name, dtype)
+    dtype_of = dtype_rule(module, name, dtype)
     if checkpoint is None:
         init_component(module, seed, device, dtype_of)
     else:
@@ -130,7 +74,7 @@ def _fill(
     module.eval().requires_grad_(False)
 
 
-def _dtype_rule(module: nn.Module, name: str, dtype: torch.dtype) -> DtypeOf:
+def dtype_rule(module: nn.Module, name: str, dtype: torch.dtype) -> DtypeOf:
     """Which weights stay float32: the audio encoder (small, and lips hang on it) and what the DiT asks for."""
     if name == "audio_encoder":
         return lambda _name: torch.float32

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from flashtalk.checkpoint import assign
 from flashtalk.config import Config, ModelConfig, StreamConfig, snap
-from flashtalk.engine.build import _dtype_rule, _served_codec, build_models_on_meta, named_modules
+from flashtalk.engine.build import dtype_rule
 from flashtalk.engine.rates import DeviceRates, rates_for
 from flashtalk.engine.work import Work, WorkCounter
+from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.text_encoder import ByteTokenizer
 from flashtalk.pipeline.chunk import render_chunk
 from flashtalk.pipeline.conditioning import make_conditioning, make_portrait, to_frames
@@ -171,20 +172,11 @@ def networks_on_meta(config: Config, dtype: torch.dtype) -> Networks:
     """The networks that an engine would build, without memory, each tensor in the precision in which it would run."""
     modules = build_models_on_meta(config.model, preview=config.runtime.decoder == "preview")
     for component, module in named_modules(modules):
-        dtype_of = _dtype_rule(module, component, dtype)
+        dtype_of = dtype_rule(module, component, dtype)
         for name, tensor in list(module.state_dict().items()):
             assign(module, name, torch.empty_like(tensor, dtype=dtype_of(name)))
-    return Networks(
-        config=config.model,
-        codec=_served_codec(modules),
-        dit=modules["dit"],
-        text_encoder=modules["text_encoder"],
-        image_encoder=modules["image_encoder"],
-        audio_encoder=modules["audio_encoder"],
-        tokenizer=ByteTokenizer(config.model.text_encoder.max_tokens),
-        device=META,
-        fingerprint="",
-    )
+    tokenizer = ByteTokenizer(config.model.text_encoder.max_tokens)
+    return Networks.join(config.model, modules, tokenizer, META, "")
 
 
 def _count_opening(networks: Networks, stream: StreamConfig) -> tuple[Work, Conditioning]:

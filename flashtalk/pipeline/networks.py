@@ -10,6 +10,7 @@ from torch import nn
 
 from flashtalk.config import ModelConfig
 from flashtalk.models.audio_encoder import AudioEncoder
+from flashtalk.models.build import Modules, served_codec
 from flashtalk.models.dit import DiT
 from flashtalk.models.image_encoder import ImageEncoder
 from flashtalk.models.text_encoder import TextEncoder, Tokenizer
@@ -30,6 +31,23 @@ class Networks:
     device: torch.device
     fingerprint: str
     """Names architecture, weights and precision: a saved session goes on only with the same."""
+
+    @classmethod
+    def join(
+        cls, config: ModelConfig, modules: Modules, tokenizer: Tokenizer, device: torch.device, fingerprint: str
+    ) -> Networks:
+        """Networks of modules that were built together."""
+        return cls(
+            config=config,
+            dit=modules["dit"],
+            codec=served_codec(modules),
+            text_encoder=modules["text_encoder"],
+            image_encoder=modules["image_encoder"],
+            audio_encoder=modules["audio_encoder"],
+            tokenizer=tokenizer,
+            device=device,
+            fingerprint=fingerprint,
+        )
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The networks by component name."""

@@ -226,6 +226,17 @@ def test_silence_is_valid_and_moves_on(open_session: OpenSession) -> None:
     assert frames.std() > 0
 
 
+def test_interrupt_does_not_reach_back_beyond_a_change_of_portrait(
+    open_session: OpenSession, networks: Networks
+) -> None:
+    session = open_session()
+    list(session.feed(speech(2 * CHUNK)))
+    with torch.inference_mode():
+        session.set_portrait(make_portrait(networks, picture_of(9), 33))
+    with pytest.raises(InputError, match="cannot go back"):
+        session.interrupt(1)
+
+
 def test_prompt_portrait_and_colour_may_change_between_chunks(open_session: OpenSession, networks: Networks) -> None:
     sound = speech(4 * CHUNK)
     plain = frames_of(run(open_session("a"), sound))
