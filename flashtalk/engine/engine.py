@@ -18,6 +18,7 @@ from flashtalk.engine.build import build_networks
 from flashtalk.errors import EngineError, InputError
 from flashtalk.media.image import fit_portrait, open_portrait
 from flashtalk.ops.attention import select_attention
+from flashtalk.ops.memory_guard import out_of_memory_as_error
 from flashtalk.pipeline.conditioning import make_conditioning, make_portrait
 from flashtalk.pipeline.session import Session
 from flashtalk.types import Portrait
@@ -45,7 +46,8 @@ class Engine:
         if config.runtime.threads is not None:
             torch.set_num_threads(config.runtime.threads)
         self.config = config
-        self._networks = build_networks(config)
+        with out_of_memory_as_error(f"the weights of {config.model.name}"):
+            self._networks = build_networks(config)
         self._lock = threading.Lock()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._closed = False
@@ -79,7 +81,7 @@ class Engine:
         stream = self.stream(seed=seed, **changes)
         if not isinstance(portrait, Portrait):
             portrait = self.portrait(portrait, stream)
-        with torch.inference_mode(), self._lock:
+        with torch.inference_mode(), self._lock, out_of_memory_as_error("the session"):
             conditioning = make_conditioning(self._networks, portrait, prompt)
             return self._keep(Session(self._networks, stream, conditioning, lock=self._lock))
 
@@ -88,7 +90,7 @@ class Engine:
         self._check_open()
         stream = stream or self.config.stream
         fitted = fit_portrait(open_portrait(picture), stream.width, stream.height, stream.fit)
-        with torch.inference_mode(), self._lock:
+        with torch.inference_mode(), self._lock, out_of_memory_as_error("the portrait"):
             return make_portrait(self._networks, fitted, stream.chunk_frames)
 
     def restore(self, path: str | Path) -> Session:

@@ -23,6 +23,10 @@ class StageClock:
         yield
         self._spans.append((name, start, self._now()))
 
+    def clear(self) -> None:
+        """Forget spans that nobody read: those of a chunk that failed."""
+        self._spans.clear()
+
     def read(self) -> dict[str, float]:
         """Seconds by stage. On CUDA the caller must have waited for the device."""
         totals: dict[str, float] = {}

@@ -21,6 +21,7 @@ from torch import Tensor
 from flashtalk.config import StreamConfig
 from flashtalk.errors import InputError, SessionClosed
 from flashtalk.ops.clock import StageClock
+from flashtalk.ops.memory_guard import out_of_memory_as_error
 from flashtalk.pipeline import session_file
 from flashtalk.pipeline.chunk import render_chunk
 from flashtalk.pipeline.conditioning import conditioning_from_rows, make_conditioning, to_frames
@@ -100,6 +101,11 @@ class Session:
                 "flashtalk.media.audio.clean_pcm converts other kinds",
                 code="audio_shape",
             )
+        if not np.isfinite(samples_S).all():
+            raise InputError(
+                "the sound holds samples that are not finite numbers; flashtalk.media.audio.clean_pcm mends them",
+                code="audio_not_finite",
+            )
         self._sound.push(samples_S)
 
     def ready(self) -> bool:
@@ -111,11 +117,12 @@ class Session:
 
     @torch.inference_mode()
     def step(self) -> VideoChunk:
-        """Compute the next chunk; `ready()` must hold."""
+        """Compute the next chunk; `ready()` must hold. After an error nothing has moved: it may be tried again."""
         self._check_alive()
         assert self.ready(), "step() without enough sound"
         before = (self._progress, self._sound.state())
-        with self._lock:
+        with self._lock, out_of_memory_as_error("this chunk"):
+            self._clock.clear()
             started = time.perf_counter()
             frames, motion = self._compute()
             timings = self._clock.read() | {"total": time.perf_counter() - started}
@@ -129,16 +136,16 @@ class Session:
         A stream may go back by REWINDABLE_CHUNKS chunks; None keeps all that were computed.
         """
         self._check_open()
-        wanted = self._progress.chunk_index if shown_chunks is None else shown_chunks
-        while self._rewind and self._progress.chunk_index > wanted:
-            self._progress, sound = self._rewind.pop()
-            self._sound.restore(sound, np.empty(0, np.float32))
-        if self._progress.chunk_index != wanted:
+        now = self._progress.chunk_index
+        wanted, oldest = now if shown_chunks is None else shown_chunks, now - len(self._rewind)
+        if not oldest <= wanted <= now:
             raise InputError(
-                f"cannot go back to chunk {wanted}: the stream stands at {self._progress.chunk_index} and keeps "
-                f"{REWINDABLE_CHUNKS} chunks at most",
+                f"cannot go back to chunk {wanted}: the stream stands at {now} and keeps what leads back to {oldest}",
                 code="interrupt_range",
             )
+        for _ in range(now - wanted):
+            self._progress, sound = self._rewind.pop()
+            self._sound.restore(sound, np.empty(0, np.float32))
         self._sound.drop_waiting()
 
     def set_prompt(self, prompt: str) -> None:

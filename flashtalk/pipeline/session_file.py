@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flashtalk.config import StreamConfig
 from flashtalk.config_file import from_tree
-from flashtalk.errors import EngineError, InputError
+from flashtalk.errors import ConfigError, EngineError, InputError
 from flashtalk.types import ColourReference, Portrait
 
 FORMAT = 1
@@ -57,7 +57,7 @@ def read(path: Path, fingerprint: str) -> tuple[Header, dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             header = from_tree(Header, json.loads((file.metadata() or {})["header"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, ConfigError) as error:
         raise InputError(f"{path.name} is not a saved session: {type(error).__name__}", code="session_file") from None
     if header.format != FORMAT or header.fingerprint != fingerprint:
         raise InputError(

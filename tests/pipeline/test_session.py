@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashtalk.config_file import to_tree
-from flashtalk.errors import InputError, SessionClosed
+from flashtalk.errors import EngineError, InputError, SessionClosed
 from flashtalk.pipeline.conditioning import make_portrait
 from flashtalk.pipeline.networks import Networks
 from flashtalk.pipeline.session import REWINDABLE_CHUNKS, Session
@@ -214,9 +214,11 @@ def test_interrupt_reaches_back_a_few_chunks_only(open_session: OpenSession) -> 
     session = open_session(first_chunk_frames=17)
     chunks = list(session.feed(speech((REWINDABLE_CHUNKS + 2) * CHUNK)))
     session.interrupt(len(chunks) - REWINDABLE_CHUNKS)
+    before = session.chunks_done
     with pytest.raises(InputError, match="cannot go back") as caught:
         session.interrupt(0)
     assert caught.value.code == "interrupt_range"
+    assert session.chunks_done == before, "a refused call changes nothing"
 
 
 def test_silence_is_valid_and_moves_on(open_session: OpenSession) -> None:
@@ -284,6 +286,34 @@ def test_an_ended_session_says_so(open_session: OpenSession) -> None:
 def test_sound_of_another_kind_is_refused(open_session: OpenSession, bad: np.ndarray) -> None:
     with pytest.raises(InputError, match="clean_pcm"):
         open_session().feed(bad)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_sound_that_is_no_number_is_refused_and_harms_nothing(open_session: OpenSession, bad: float) -> None:
+    session, sound = open_session(), speech(CHUNK)
+    with pytest.raises(InputError, match="clean_pcm"):
+        session.feed(np.full(10, bad, np.float32))
+    assert np.array_equal(frames_of(run(session, sound)), frames_of(run(open_session(), sound)))
+
+
+def test_a_chunk_that_failed_may_be_tried_again(open_session: OpenSession) -> None:
+    sound = speech(2 * CHUNK)
+    session, wanted = open_session(), frames_of(run(open_session(), sound))
+    session.push(sound)
+    chunks, compute = [session.step()], session._compute
+
+    def fail_late() -> tuple[np.ndarray, torch.Tensor]:
+        compute()
+        raise torch.OutOfMemoryError("no room")
+
+    session._compute = fail_late  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="smaller picture") as caught:
+        session.step()
+    assert caught.value.code == "out_of_memory"
+    session._compute = compute  # type: ignore[method-assign]
+    chunks.append(session.step())
+    assert np.array_equal(wanted, frames_of(chunks))
+    assert chunks[1].timings_s["denoise"] <= chunks[1].timings_s["total"]
 
 
 def test_feed_takes_the_sound_even_if_nobody_reads_the_chunks(open_session: OpenSession) -> None:
