@@ -49,10 +49,11 @@ class Watch:
         started, process = time.monotonic(), psutil.Process(self._process.pid)
         while self._process.poll() is None:
             try:
-                memory = process.memory_info().rss
-            except psutil.NoSuchProcess:
+                memory, peak = process.memory_info().rss, peak_bytes(process.pid)
+            except (psutil.NoSuchProcess, OSError):
                 break
-            self.samples.append({"wall_s": time.monotonic() - started, "film_s": self.frames / 25, "rss_bytes": memory})
+            row = {"wall_s": time.monotonic() - started, "film_s": self.frames / 25}
+            self.samples.append({**row, "rss_bytes": memory, "peak_bytes": peak})
             time.sleep(interval_s)
         return self._process.wait()
 
@@ -64,16 +65,23 @@ class Watch:
             self.frames = int(found.group(1)) if found else self.frames
 
 
+def peak_bytes(pid: int) -> float:
+    """The most memory that a process ever held, as Linux keeps it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return 1024.0 * int(found.group(1)) if found else 0.0
+
+
 def report(samples: list[dict[str, float]]) -> dict[str, float]:
-    """Growth of memory after the first minute of film: last against first, highest against first, and the slope."""
+    """Peak memory at the end against peak memory when the first minute of film was done; slope of what is held."""
     later = [sample for sample in samples if sample["film_s"] >= 60]
-    hours, memory = (np.array([sample[name] for sample in later]) for name in ("film_s", "rss_bytes"))
-    slope = float(np.polyfit(hours / 3600, memory, 1)[0])
+    seconds, held = (np.array([sample[name] for sample in later]) for name in ("film_s", "rss_bytes"))
+    first, last = later[0]["peak_bytes"], later[-1]["peak_bytes"]
     return {
-        "after_first_minute_bytes": float(memory[0]),
-        "peak_bytes": float(memory.max()),
-        "growth_bytes": float(memory.max() - memory[0]),
-        "slope_bytes_per_hour": slope,
+        "peak_after_first_minute_bytes": first,
+        "peak_bytes": last,
+        "growth_bytes": last - first,
+        "slope_bytes_per_hour": float(np.polyfit(seconds / 3600, held, 1)[0]),
     }
 
 
