@@ -82,6 +82,7 @@ def audio_windows(hidden_BFLD: Tensor, first_frame: int, frames: int, neighbours
     hidden [B, frames of context, layers, width] -> [B, frames, neighbours, layers * width].
     """
     reach = neighbours // 2
-    centre = torch.arange(first_frame, first_frame + frames)[:, None]
-    index = (centre + torch.arange(-reach, reach + 1)).clamp(0, hidden_BFLD.shape[1] - 1)
-    return hidden_BFLD[:, index.to(hidden_BFLD.device)].flatten(3)
+    device, last = hidden_BFLD.device, hidden_BFLD.shape[1] - 1
+    centre = torch.arange(first_frame, first_frame + frames, device=device)[:, None]
+    index = (centre + torch.arange(-reach, reach + 1, device=device)).clamp(0, last)
+    return hidden_BFLD[:, index].flatten(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -59,6 +59,35 @@ def test_velocity_has_the_shape_of_the_latents(dit: DiT, height: int, width: int
     velocity = dit(*inputs)
     assert velocity.shape == inputs.latents.shape
     assert velocity.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"patch_size": (1, 1, 1)},
+        {"patch_size": (1, 4, 2)},
+        {"num_heads": 3},
+        {"audio_window": 3, "temporal_stride": 2},
+        {"num_layers": 1, "audio_tokens": 1},
+    ],
+)
+def test_any_sizes_build_and_run(tiny_config: Config, changes: dict[str, Any]) -> None:
+    config = replace(tiny_config.model.dit, **changes)
+    dit = DiT(config).double().eval().requires_grad_(False)
+    latents = torch.randn(1, config.latent_channels, FRAMES, 8, 4, dtype=torch.float64)
+    frames = 1 + config.temporal_stride * (FRAMES - 1)
+    windows = torch.randn(1, frames, config.audio_window, config.audio_layers * config.audio_dim, dtype=torch.float64)
+    rows = torch.randn(1, 5, config.text_dim, dtype=torch.float64), torch.randn(1, 7, config.image_dim).double()
+    velocity = dit(
+        latents,
+        torch.randn(1, config.in_channels - config.latent_channels, FRAMES, 8, 4, dtype=torch.float64),
+        dit.embed_time(torch.tensor([500.0])),
+        dit.positions(dit.grid(FRAMES, 8, 4), CPU),
+        dit.embed_context(*rows),
+        dit.embed_audio(windows),
+    )
+    assert velocity.shape == latents.shape
+    assert velocity.isfinite().all()
 
 
 def test_rows_of_a_batch_are_alone(dit: DiT) -> None:
