@@ -226,7 +226,7 @@ def _colour(vectors: Vectors) -> Iterator[Row]:
 def _clip(vectors: Vectors) -> Iterator[Row]:
     """The vectors do not state the size of the picture; the first one that fits is meant, 40x72 in the open set."""
     tower: ImageEncoder = _build(vectors, ImageEncoder, "clip", "image_encoder")
-    wanted, sides = torch.from_numpy(vectors.arrays["clip.penultimate"]), range(16, 136, 8)
+    wanted, sides = torch.from_numpy(vectors.arrays["clip.penultimate"]), range(16, 164, 4)
     shapes = [(40, 72), *((height, width) for height in sides for width in sides)]
     values = (tower(vectors.input("in.clip_image", 1, 3, *shape).tanh()) for shape in shapes)
     near = (value for value in values if relative_error(value, wanted) <= BOUND)
