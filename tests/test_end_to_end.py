@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
 
 from flashtalk.config_file import load_config
-from tests.commands.kit import picture, voice
 from tests.media.films import decode
 from tests.source import ROOT
 
@@ -25,26 +23,15 @@ SPEECH = ROOT / "assets" / "speech" / "hello.wav"
 
 
 @pytest.fixture
-def portrait(tmp_path: Path) -> Path:
-    if PORTRAIT.is_file():
-        return PORTRAIT
-    Image.fromarray(picture()).save(tmp_path / "face.png")
-    return tmp_path / "face.png"
-
-
-@pytest.fixture
 def speech(tmp_path: Path) -> Path:
-    rate = 22050
-    samples = voice(SECONDS, rate)
-    if SPEECH.is_file():
-        samples, rate = soundfile.read(SPEECH, dtype="float32")
+    samples, rate = soundfile.read(SPEECH, dtype="float32")
     soundfile.write(tmp_path / "speech.wav", samples[: round(SECONDS * rate)], rate)
     return tmp_path / "speech.wav"
 
 
-def test_a_portrait_speaks(tmp_path: Path, portrait: Path, speech: Path) -> None:
+def test_a_portrait_speaks(tmp_path: Path, speech: Path) -> None:
     film = tmp_path / "film.mp4"
-    inputs = ["--portrait", str(portrait), "--audio", str(speech), "--output", str(film)]
+    inputs = ["--portrait", str(PORTRAIT), "--audio", str(speech), "--output", str(film)]
     program = [sys.executable, "-m", "flashtalk.cli", "generate", *inputs]
     run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr
