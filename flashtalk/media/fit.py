@@ -17,6 +17,8 @@ RESIZE_FILTER = Image.Resampling.BILINEAR
 
 _HEAD_ABOVE, _HEAD_BELOW, _HEAD_BESIDE = 0.6, 0.3, 0.4
 """Room for hair, chin and ears around a face box, in parts of its size."""
+_UNDER_CHIN = 0.05
+"""The least of it below, where a window is too low for a head."""
 
 
 def fit_portrait(
@@ -42,17 +44,18 @@ def cover_size(source_w: int, source_h: int, width: int, height: int) -> tuple[i
     return max(width, math.ceil(scale * source_w)), max(height, math.ceil(scale * source_h))
 
 
-def crop_offset(length: int, window: int, head: tuple[float, float] | None = None) -> int:
+def crop_offset(length: int, window: int, head: tuple[float, float] | None = None, chin: float | None = None) -> int:
     """Where a window begins along one axis: in the middle, moved as little as puts `head` (first, last) inside.
 
-    A head longer than the window is shown with equal loss at both ends.
+    A head longer than the window is cut at `chin`, so that hair goes and the mouth that is to speak stays; where no
+    chin is given, as across, it loses as much at both ends.
     """
     offset = (length - window) / 2
     if head is not None:
         first, last = head
         low, high = last - window, first
         if low > high:
-            low = high = (low + high) / 2
+            low = high = (low + high) / 2 if chin is None else chin - window
         offset = min(max(offset, low), high)
     return min(max(round(offset), 0), length - window)
 
@@ -73,8 +76,10 @@ def _cover(rgb_HWC: np.ndarray, width: int, height: int, find: Callable[[np.ndar
     source_h, source_w = rgb_HWC.shape[:2]
     cover_w, cover_h = cover_size(source_w, source_h, width, height)
     face = find(rgb_HWC) if (cover_w, cover_h) != (width, height) else None
-    across, down = _head_spans(face, cover_w / source_w, cover_h / source_h)
-    left, top = crop_offset(cover_w, width, across), crop_offset(cover_h, height, down)
+    scale_h = cover_h / source_h
+    across, down = _head_spans(face, cover_w / source_w, scale_h)
+    chin = (face.top + (1 + _UNDER_CHIN) * face.height) * scale_h if face else None
+    left, top = crop_offset(cover_w, width, across), crop_offset(cover_h, height, down, chin)
     return _resized(rgb_HWC, cover_w, cover_h)[top : top + height, left : left + width].copy()
 
 

@@ -260,6 +260,16 @@ def test_the_window_moves_as_little_as_shows_the_head(head: tuple[float, float] 
     assert crop_offset(200, 100, head) == offset
 
 
+def test_a_head_that_is_too_tall_keeps_its_mouth() -> None:
+    picture_HWC = np.zeros((400, 400, 3), np.uint8)
+    picture_HWC[300:320] = 255  # the mouth, a row of white
+    face = FaceBox(100, 120, 200, 220, 1)
+    fitted_HWC = fit_portrait(picture_HWC, 400, 200, "cover", find=lambda _: face)
+    rows = np.flatnonzero(fitted_HWC.max(axis=(1, 2)) == 255)
+    assert len(rows) == 20
+    assert rows.max() < 200 - 20, "with room for the chin"
+
+
 @given(st.integers(1, 300), st.integers(0, 300), st.floats(-100, 400), st.floats(0, 200))
 def test_the_window_stays_inside_and_holds_the_head(window: int, more: int, first: float, size: float) -> None:
     length, last = window + more, first + size
