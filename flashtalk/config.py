@@ -152,7 +152,6 @@ class ImageEncoderConfig:
     patch_size: int = 14
     dim: int = 1280
     mlp_ratio: int = 4
-    out_dim: int = 1024
     num_heads: int = 16
     num_layers: int = 32
     activation: Literal["gelu", "quick_gelu"] = "gelu"

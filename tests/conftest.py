@@ -112,9 +112,7 @@ def build_tiny_config(name: str, codec: LightCodecConfig | WanVAEConfig) -> Conf
             max_tokens=16,
             tokenizer="bytes",
         ),
-        image_encoder=ImageEncoderConfig(
-            image_size=32, patch_size=16, dim=32, mlp_ratio=2, out_dim=32, num_heads=2, num_layers=2
-        ),
+        image_encoder=ImageEncoderConfig(image_size=32, patch_size=16, dim=32, mlp_ratio=2, num_heads=2, num_layers=2),
         audio_encoder=AudioEncoderConfig(
             hidden_size=32,
             num_layers=3,

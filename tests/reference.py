@@ -148,7 +148,6 @@ def model_config(vectors: Vectors) -> ModelConfig:
             patch_size=image["patch_size"],
             dim=image["dim"],
             mlp_ratio=image["mlp_ratio"],
-            out_dim=image["out_dim"],
             num_heads=image["num_heads"],
             num_layers=image["num_layers"],
             activation=image["activation"],

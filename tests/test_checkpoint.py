@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -25,8 +26,8 @@ from flashtalk.checkpoint import (
     write_manifest,
 )
 from flashtalk.config import CheckpointConfig, Config
-from flashtalk.config_file import load_model_config, replace
-from flashtalk.engine.build import build_networks
+from flashtalk.config_file import load_model_config, replace, to_tree
+from flashtalk.engine.build import build_networks, from_pretrained
 from flashtalk.errors import CheckpointError
 from flashtalk.models.build import build_models_on_meta
 from tests.peak_memory import peak_memory
@@ -338,6 +339,18 @@ def test_the_hub_is_asked_for_that_commit(saved: tuple[Config, Path], monkeypatc
     monkeypatch.setattr(loader, "snapshot_download", download)
     build_networks(replace(config, {"checkpoint.source": "owner/name", "checkpoint.revision": COMMIT}))
     assert asked == [("owner/name", COMMIT)]
+
+
+@pytest.mark.parametrize("where", ["folder", "hub"])
+def test_pretrained_networks_are_the_saved_ones(
+    saved: tuple[Config, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    config, folder = saved
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_tree(config.model)))
+    monkeypatch.setattr(loader, "snapshot_download", lambda *_, **__: str(folder))
+    source = (folder, None) if where == "folder" else ("owner/name", COMMIT)
+    networks = from_pretrained(*source, model=tmp_path / "tiny.yaml", runtime=config.runtime)
+    assert_same(networks, drawn(replace(config, {"checkpoint.source": None})))
 
 
 def test_an_unreachable_hub_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

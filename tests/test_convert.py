@@ -19,6 +19,7 @@ from flashtalk.config_file import replace
 from flashtalk.convert import ConvertReport, build_on_meta, convert_folder, load_plain_weights
 from flashtalk.engine.build import build_networks
 from flashtalk.errors import CheckpointError
+from flashtalk.models.light_codec import PreviewCodec
 from tests.published_files import CLIP, DIT, WAV2VEC2, assert_same, drawn, with_weights, write_published
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -151,6 +152,9 @@ def test_the_preview_decoder_is_optional(published: tuple[Config, Path]) -> None
     assert "taew2_1.safetensors" in {file.name for file in convert_folder(folder, config.model).files}
     found = load_file(folder / "taew2_1.safetensors")
     assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    codec = build_networks(with_weights(config, folder, **{"runtime.decoder": "preview"})).codec
+    assert isinstance(codec, PreviewCodec)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in codec.light.state_dict().items())
 
 
 # What is refused, with nothing written.
