@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from flashtalk.models.dit import DiT
 from flashtalk.pipeline.colour import match_colour
 from flashtalk.pipeline.denoise import DrawNoise, Sampler, denoise
-from flashtalk.types import Conditioning, LatentCodec, Span, no_span
+from flashtalk.types import ColourReference, Conditioning, LatentCodec, Span, no_span
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,26 @@ def render_chunk(
         reference = portrait.reference_CTHW[None, :, :latent_frames]
         positions = dit.positions(grid, motion.device)
         latents = denoise(dit, sampler, draw, motion, reference, positions, conditioning.context, audio)
+    pixels, next_motion = hand_over(
+        codec, latents, [portrait.colour], motion_frames=motion_frames, colour_strength=colour_strength, span=span
+    )
+    return RenderedChunk(pixels[0], next_motion[0])
+
+
+def hand_over(
+    codec: LatentCodec,
+    latents_BCTHW: Tensor,
+    colours: Sequence[ColourReference],
+    *,
+    motion_frames: int,
+    colour_strength: float,
+    span: Span = no_span,
+) -> tuple[Tensor, Tensor]:
+    """Latents of finished chunks, one colour reference each -> new pixels_BCFHW and motion_BCTHW of what follows."""
     with span("decode"):
-        pixels = codec.decode(latents)[0, :, motion_frames:]
+        pixels = codec.decode(latents_BCTHW)[:, :, motion_frames:]
     with span("colour"):
-        pixels = match_colour(pixels, portrait.colour, colour_strength)
+        matched = [match_colour(*pair, colour_strength) for pair in zip(pixels, colours, strict=True)]
+        pixels = torch.stack(matched)
     with span("encode"):
-        return RenderedChunk(pixels, codec.encode(pixels[None, :, -motion_frames:])[0])
+        return pixels, codec.encode(pixels[:, :, -motion_frames:])

@@ -50,14 +50,21 @@ def denoise(
     positions: Positions,
     context: Context,
     audio: AudioContext,
+    *,
+    exit_step: int | None = None,
 ) -> Tensor:
-    """Latents of one chunk, float32. Each step predicts x0 and adds fresh noise of the next level."""
+    """Latents of one chunk, float32. Each step predicts x0 and adds fresh noise of the next level.
+
+    `exit_step` (training) returns the x0 of that step. Where gradients are on, only the last step carries one.
+    """
+    last = len(sampler.times) - 1 if exit_step is None else exit_step
     latents = keep_motion(draw(0), motion_BCTHW)
-    for i, time in enumerate(sampler.times):
-        sigma, next_sigma = sampler.sigmas[i], sampler.sigmas[i + 1]
-        velocity = dit(latents, reference_BCTHW, time, positions, context, audio)
-        latents = clean_estimate(latents, velocity, sigma)
-        if next_sigma > 0:
-            latents = (1 - next_sigma) * latents + next_sigma * draw(i + 1)
+    for i in range(last + 1):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and i == last):
+            velocity = dit(latents, reference_BCTHW, sampler.times[i], positions, context, audio)
+        latents = clean_estimate(latents, velocity, sampler.sigmas[i])
+        if i < last:
+            level = sampler.sigmas[i + 1]
+            latents = (1 - level) * latents + level * draw(i + 1)
         latents = keep_motion(latents, motion_BCTHW)
     return latents
