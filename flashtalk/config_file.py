@@ -31,13 +31,18 @@ def load_config(path: str | Path = DEFAULT_SERVE_CONFIG, overrides: Mapping[str,
 
     `overrides` maps dotted names ("stream.steps") to values. Raises ConfigError with every problem found.
     """
-    tree, says = _read_yaml(_find(path, "serve")), dict(overrides or {})
+    return load_as(Config, path, "serve", overrides)
+
+
+def load_as(cls: type[T], path: str | Path, folder: str, overrides: Mapping[str, object] | None = None) -> T:
+    """Read any kind of config that names or holds a `model`: a path, or the name of a file in configs/<folder>."""
+    tree, says = _read_yaml(_find(path, folder)), dict(overrides or {})
     model = says.pop("model", tree.get("model"))
     if model is not None:
         tree["model"] = _read_yaml(_find(model, "models")) if isinstance(model, str) else copy.deepcopy(model)
     for name, value in says.items():
         _set_dotted(tree, name, value)
-    return _checked(_Parser().parse(Config, tree, ""))
+    return _checked(_Parser().parse(cls, tree, ""))
 
 
 def load_model_config(path: str | Path) -> ModelConfig:

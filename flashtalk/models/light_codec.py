@@ -96,13 +96,17 @@ class LightCodec(nn.Module):
 
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Normalised latents -> pixels in [-1, 1], float32 [B, 3, 1 + stride * (T - 1), s H, s W]."""
+        return self.decode_raw(latents_BCTHW).clamp(-1, 1)
+
+    def decode_raw(self, latents_BCTHW: Tensor) -> Tensor:
+        """The same before the clamp, for training: an error beyond white must have a gradient."""
         return self._decode(latents_BCTHW, StreamCache())[:, :, self.temporal_stride - 1 :]
 
     def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
         """The pixels of `decode`, one latent frame at a time: 1 frame, then `temporal_stride` each."""
         cache = StreamCache()
         for index, latent in enumerate(latents_BCTHW.split(1, dim=2)):
-            pixels = self._decode(latent, cache)
+            pixels = self._decode(latent, cache).clamp(-1, 1)
             yield pixels if index else pixels[:, :, self.temporal_stride - 1 :]
 
     @property
@@ -113,7 +117,7 @@ class LightCodec(nn.Module):
         shift, scale = self._normalisation(latents_BCTHW)
         z = (latents_BCTHW.float() * scale + shift).to(self._dtype).transpose(1, 2)
         x = F.pixel_shuffle(_run(self.decoder, z, cache), self.config.pixel_patch)
-        return (x.transpose(1, 2).float() * 2 - 1).clamp(-1, 1)
+        return x.transpose(1, 2).float() * 2 - 1
 
     def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
         channels = self.latent_channels

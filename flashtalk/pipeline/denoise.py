@@ -55,7 +55,8 @@ def denoise(
 ) -> Tensor:
     """Latents of one chunk, float32. Each step predicts x0 and adds fresh noise of the next level.
 
-    `exit_step` (training) returns the x0 of that step. Where gradients are on, only the last step carries one.
+    `exit_step` (training) gives the x0 of that step, motion positions not replaced. Where gradients are on, only the
+    last step carries one.
     """
     last = len(sampler.times) - 1 if exit_step is None else exit_step
     latents = keep_motion(draw(0), motion_BCTHW)
@@ -66,5 +67,6 @@ def denoise(
         if i < last:
             level = sampler.sigmas[i + 1]
             latents = (1 - level) * latents + level * draw(i + 1)
-        latents = keep_motion(latents, motion_BCTHW)
+        if i != exit_step:
+            latents = keep_motion(latents, motion_BCTHW)
     return latents

@@ -1,0 +1,124 @@
+"""Stage 1: motion stays clean and costs nothing, the reference comes from elsewhere, dropout has its shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from flashtalk.config import Config
+from flashtalk.models.dit import DiT
+from tests.train.pools import random_pool
+from train.config import SftTraining
+from train.encoders import learning_encoders, token_ids
+from train.fsdp import ShardConfig
+from train.losses import pin
+from train.optim import OptimConfig, Optimiser
+from train.pool import ClipPool, pick
+from train.ranks import Ranks
+from train.sft import SftStep
+from train.stages import get_module
+
+CPU = torch.device("cpu")
+MOTION = 2
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    with Ranks.join(0, 1, device="cpu") as alone:
+        yield alone
+
+
+def step_of(config: Config, ranks: Ranks, **changes: object) -> SftStep:
+    plain = ShardConfig(placement="replicate", compute="float32", checkpointing=False)
+    settings = SftTraining(model=config.model, stream=config.stream, shard=plain, train_encoders=True)
+    settings, pool = replace(settings, **changes), random_pool(config)
+    dit = get_module(config.model, "dit", CPU)
+    assert isinstance(dit, DiT)
+    return SftStep(dit, learning_encoders(settings, ranks, pool), pool, settings, MOTION)
+
+
+def generators(seed: int = 0) -> tuple[torch.Generator, torch.Generator]:
+    return torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
+
+
+def test_a_small_pool_is_learnt(tiny_config: Config, ranks: Ranks) -> None:
+    step = step_of(tiny_config, ranks)
+    optimiser = Optimiser(step.dit, OptimConfig(learning_rate=3e-3, betas=(0.9, 0.99), clip_norm=1.0), 60)
+    losses = []
+    for iteration in range(60):
+        loss, _ = step.loss(4, *generators(iteration % 4))
+        optimiser.backward(loss)
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
+
+
+def test_gradients_reach_every_network_that_learns(tiny_config: Config, ranks: Ranks) -> None:
+    step = step_of(tiny_config, ranks)
+    torch.nn.init.normal_(step.dit.head.head.weight, std=0.05)
+    step.loss(4, *generators())[0].backward()
+    missing = [name for name, p in step.dit.named_parameters() if p.grad is None]
+    assert missing == []
+    assert all(any(p.grad is not None for p in net.parameters()) for net in step.rows.networks().values())
+
+
+def test_reference_is_outside_the_window_except_at_a_streams_start(tiny_config: Config) -> None:
+    picks = pick(
+        random_pool(tiny_config, chunks=5), generators()[0], 4000, motion_latents=MOTION, first_chunk_share=0.2
+    )
+    own, next_start = picks.reference_B == picks.chunk_B, picks.reference_B == picks.chunk_B + 1
+    assert not next_start.any()
+    assert 0.07 < own.float().mean() < 0.13
+    assert (picks.motion_B[own] == 1).all()
+    assert 0.17 < (picks.motion_B == 1).float().mean() < 0.23
+    assert set(picks.motion_B.tolist()) == {1, MOTION}
+
+
+def test_motion_latents_reach_the_network_clean_and_without_loss(
+    tiny_config: Config, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    def watch(latents: torch.Tensor, motion: torch.Tensor, motion_B: torch.Tensor) -> torch.Tensor:
+        seen["clean"], seen["motion_B"] = motion, motion_B
+        seen["pinned"] = pin(latents, motion, motion_B)
+        return seen["pinned"]
+
+    monkeypatch.setattr("train.sft.pin", watch)
+    step = step_of(tiny_config, ranks, noisy_motion_share=0.5)
+    step.loss(32, *generators())
+    for row, count in enumerate(seen["motion_B"].tolist()):
+        assert torch.equal(seen["pinned"][row, :, :count], seen["clean"][row, :, :count])
+        assert not torch.equal(seen["pinned"][row, :, count], seen["clean"][row, :, count])
+    assert set(seen["motion_B"].tolist()) == {0, 1, MOTION}
+
+
+def test_dropout_gives_the_three_passes_of_the_teacher_and_no_other(
+    tiny_config: Config, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    predict = SftStep.loss.__globals__["predict"]
+    monkeypatch.setattr("train.sft.predict", lambda *args: given.append(args[-1]) or predict(*args))
+    step = step_of(tiny_config, ranks, drop_text_and_audio=0.3, drop_text=0.3)
+    step.loss(400, *generators())
+    silent = (given[0].windows_BFKD == 0).flatten(1).all(1)
+    wordless = (given[0].text_BLD == step.rows.negative_rows()).flatten(1).all(1)
+    assert not (silent & ~wordless).any()
+    assert 0.22 < silent.float().mean() < 0.38
+    assert 0.5 < wordless.float().mean() < 0.7
+
+
+def test_pool_survives_the_disk(tiny_config: Config, tmp_path) -> None:
+    pool = random_pool(tiny_config)
+    pool.save(tmp_path / "pool.safetensors")
+    again = ClipPool.load(tmp_path / "pool.safetensors", CPU)
+    assert all(torch.equal(getattr(pool, name), getattr(again, name)) for name in vars(pool))
+
+
+def test_prompts_are_cut_and_padded() -> None:
+    ids, mask = token_ids(lambda text: [ord(c) for c in text] + [1], ["ab", "abcdef"], 4)
+    assert ids.tolist() == [[97, 98, 1, 0], [97, 98, 99, 100]]
+    assert mask.tolist() == [[True, True, True, False], [True] * 4]

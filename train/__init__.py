@@ -1,0 +1,1 @@
+"""Training: the drawn characters, SFT, self-correcting DMD. Nothing in flashtalk/ imports it."""

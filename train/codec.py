@@ -1,0 +1,117 @@
+"""Training of the light codec on drawn frames: the small model's pixels <-> latents.
+
+python -m train.codec codec-small          torchrun --nproc-per-node 8 -m train.codec codec-small
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+
+from flashtalk.models.light_codec import LightCodec
+from train.codec_losses import CodecWeights, codec_loss, psnr_db
+from train.config import CodecTraining, load_train_config
+from train.data import draw_frames
+from train.draws import Draws
+from train.launch import command, open_ranks, overrides_of
+from train.optim import Optimiser
+from train.progress import Progress
+from train.ranks import Ranks
+from train.stages import export, get_module, with_latent_statistics
+
+FRAMES_MEASURED = 33
+"""Of each clip, for validation and latent statistics: a chunk, as it is served."""
+
+
+@dataclass(frozen=True)
+class CodecStep:
+    """Encode, disturb, decode, compare. Computes in bf16 where the device is a GPU; masters stay float32."""
+
+    codec: LightCodec
+    config: CodecTraining
+    device: torch.device
+
+    def loss(self, pixels_BCFHW: Tensor, noise: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pixels in [-1, 1]."""
+        config = self.config
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            latents = self.codec.encode(pixels_BCFHW)
+            eps = torch.randn(latents.shape, generator=noise, device=self.device)
+            decoded = self.codec.decode_raw(latents + config.latent_noise * eps)
+        weights = CodecWeights(config.motion_weight, config.gradient_weight, config.latent_weight)
+        return codec_loss(pixels_BCFHW, decoded.float(), latents.float(), weights)
+
+
+def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
+    """Train, measure, export; gives the checkpoint's folder."""
+    plain, run = with_latent_statistics(config.model, [], []), config.run
+    frames_NFCHW = draw_frames(config.data, config.stream, ranks, run.seed, "train")
+    codec = get_module(plain, "codec", ranks.device, seed=run.seed)
+    assert isinstance(codec, LightCodec)
+    optimiser = Optimiser(codec, config.optim, run.iterations, replicas=ranks)
+    step, draws = CodecStep(codec, config, ranks.device), Draws(run.seed)
+    with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
+        for iteration in range(run.iterations):
+            numbers = draws.generator(iteration, 0, "codec", ranks.rank)
+            noise = draws.generator(iteration, 0, "codec noise", ranks.rank, ranks.device)
+            pixels = draw_windows(frames_NFCHW, config.batch, config.frames, numbers)
+            loss, parts = step.loss(pixels, noise)
+            optimiser.backward(loss)
+            optimiser.step()
+            progress.step(iteration, {"psnr_db": psnr_db(parts["mse"]), "loss": loss.detach(), **parts})
+    validation = draw_frames(config.data, config.stream, ranks, run.seed, "validation")
+    measured = measure_codec(codec, frames_NFCHW, validation, ranks)
+    progress.summary(measured)
+    model = with_latent_statistics(plain, measured["latent_mean"], measured["latent_std"])
+    folder = Path(run.out) / "checkpoint"
+    export(folder, {"codec": codec}, model, ranks, weights=None, source="train.codec")
+    return folder
+
+
+def draw_windows(frames_NFCHW: Tensor, batch: int, frames: int, numbers: torch.Generator) -> Tensor:
+    """Random stretches of random clips -> pixels_BCFHW in [-1, 1]."""
+    clips, length = frames_NFCHW.shape[:2]
+    clip_B = torch.randint(clips, (batch, 1), generator=numbers)
+    start_B = torch.randint(length - frames + 1, (batch, 1), generator=numbers)
+    taken = frames_NFCHW[clip_B, start_B + torch.arange(frames)]
+    return taken.transpose(1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def measure_codec(codec: LightCodec, train_NFCHW: Tensor, validation_NFCHW: Tensor, ranks: Ranks) -> dict[str, Any]:
+    """Latent statistics of training frames and PSNR of unseen characters, as served (no noise); all ranks call it."""
+    latents = torch.cat([codec.encode(clip) for clip in _chunks(train_NFCHW)])
+    errors = [codec.decode(codec.encode(clip)) - clip for clip in _chunks(validation_NFCHW)]
+    mse = torch.stack([error.square().mean() for error in errors])
+    mean = torch.tensor(ranks.all_means(latents.mean((0, 2, 3, 4))))
+    square = torch.tensor(ranks.all_means(latents.square().mean((0, 2, 3, 4))))
+    return {
+        "latent_mean": mean.tolist(),
+        "latent_std": (square - mean.square()).sqrt().tolist(),
+        "validation_psnr_db": ranks.all_mean(psnr_db(mse).mean()),
+        "validation_clips": len(validation_NFCHW) * ranks.world,
+    }
+
+
+def _chunks(frames_NFCHW: Tensor, most: int = 64) -> list[Tensor]:
+    return [clip[None].transpose(1, 2).float() / 127.5 - 1 for clip in frames_NFCHW[:most, :FRAMES_MEASURED]]
+
+
+@command
+def main(
+    config: str,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
+) -> None:
+    """Train the light codec that CONFIG describes."""
+    loaded = load_train_config(CodecTraining, config, overrides_of(settings))
+    with open_ranks() as ranks:
+        typer.echo(f"checkpoint: {train_codec(loaded, ranks)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

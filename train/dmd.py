@@ -1,0 +1,219 @@
+"""Self-correcting distillation (the paper's stage 2): a few-step student from a teacher with guidance.
+
+    python -m train.dmd dmd-small          torchrun --nproc-per-node 8 -m train.dmd dmd-14b
+
+The fake score learns in every iteration, the student in every fifth, both on chunks that the student rolled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from flashtalk.models.dit import DiT
+from flashtalk.models.light_codec import LightCodec
+from flashtalk.models.vae import WanVAE
+from flashtalk.ops.attention import select_attention
+from flashtalk.types import LatentCodec
+from train.config import DmdTraining, load_train_config
+from train.data import draw_pool
+from train.dmd_losses import Scores
+from train.draws import Draws
+from train.ema import Ema
+from train.encoders import Rows, frozen_rows
+from train.fsdp import computing, shard
+from train.launch import command, open_ranks, overrides_of
+from train.loop import Stats, run_loop
+from train.optim import Optimiser
+from train.pool import ClipPool
+from train.progress import Progress
+from train.ranks import Ranks
+from train.rollout import Roller, Rollout, Start
+from train.stages import export, get_module
+from train.states import RunState
+from train.velocity import Conditions
+from train.weights import stored_dtype
+
+REFERENCE = 0
+"""The chunk whose first frame is a rollout's portrait."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What ranks agree on for one rollout: chunks, the exit step of the last, step count, colour match."""
+
+    chunks: int
+    exit_step: int
+    steps: int
+    colour_strength: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Rollouts of batches of the pool."""
+
+    config: DmdTraining
+    draws: Draws
+    ranks: Ranks
+    pool: ClipPool
+    rows: Rows
+    codec: LatentCodec
+
+    def shape(self, iteration: int, micro: int, role: str) -> Shape:
+        """The same on all ranks, another for each role."""
+        config, numbers = self.config, self.draws.generator(iteration, micro, f"{role} shape", 0)
+        steps = config.steps[int(torch.randint(len(config.steps), (), generator=numbers))]
+        matched = torch.rand((), generator=numbers) < config.colour_share
+        return Shape(
+            self.draws.chunks(iteration, micro, config.most_chunks, config.chunk_mode, role),
+            self.draws.exit_index(iteration, micro, steps, config.exit_mode, role),
+            steps,
+            config.stream.colour_strength if matched else 0.0,
+        )
+
+    def roll(self, dit: DiT, iteration: int, micro: int, role: str) -> tuple[Rollout, Tensor]:
+        """A rollout of this rank's batch and the latents of the real chunk. Gradients as the caller has them."""
+        shape, noise = self.shape(iteration, micro, role), self.noise(iteration, micro, f"{role} rollout")
+        numbers = self.numbers(iteration, micro, f"{role} clips")
+        batch = self.config.batch // self.config.accumulate
+        clip_B = torch.randint(len(self.pool), (batch,), generator=numbers)
+        voice_B = torch.randint(self.pool.rows_NKVFLD.shape[2], (batch,), generator=numbers)
+        start = self._start(clip_B, voice_B, shape.chunks, dit)
+        roller = Roller(self.codec, self.config.stream, noise)
+        rolled = roller.roll(dit, start, shape.exit_step, steps=shape.steps, colour_strength=shape.colour_strength)
+        return rolled, self.pool.latents_NKCTHW[clip_B, shape.chunks - 1].float()
+
+    def numbers(self, iteration: int, micro: int, role: str) -> torch.Generator:
+        """This rank's draws on the CPU."""
+        return self.draws.generator(iteration, micro, role, self.ranks.rank)
+
+    def noise(self, iteration: int, micro: int, role: str) -> Callable[[tuple[int, ...]], Tensor]:
+        """This rank's standard-normal noise of a shape."""
+        device = self.ranks.device
+        generator = self.draws.generator(iteration, micro, role, self.ranks.rank, device)
+        return lambda shape: torch.randn(shape, generator=generator, device=device)
+
+    def _start(self, clip_B: Tensor, voice_B: Tensor, chunks: int, dit: DiT) -> Start:
+        pool, stride = self.pool, dit.config.temporal_stride
+        first_B = torch.full_like(clip_B, REFERENCE)
+        text_BLD, picture_BLD = self.rows.of(clip_B, first_B)
+        reference = pool.reference(clip_B, first_B, stride)
+        neighbours = dit.config.audio_window
+        windows = (pool.windows(clip_B, torch.full_like(clip_B, c), voice_B, neighbours) for c in range(chunks))
+        conditions = tuple(Conditions(reference, text_BLD, picture_BLD, heard) for heard in windows)
+        colours = tuple(pool.colour(int(clip), REFERENCE) for clip in clip_B)
+        return Start(conditions, reference[:, stride:, :1], colours)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The two kinds of updates."""
+
+    stage: Stage
+    scores: Scores
+    student: DiT
+    student_optimiser: Optimiser
+    fake_optimiser: Optimiser
+    ema: Ema
+
+    def step(self, iteration: int) -> Stats:
+        """The fake score's update, after the student's where it is its turn (paper: 1:5)."""
+        stats: dict[str, Tensor | float] = {}
+        if iteration % self.stage.config.critic_updates == 0:
+            stats |= self._student_turn(iteration)
+        return stats | self._fake_turn(iteration)
+
+    def _student_turn(self, iteration: int) -> dict[str, Tensor | float]:
+        stage, parts = self.stage, self.stage.config.accumulate
+        stats: dict[str, Tensor] = {}
+        for micro in range(parts):
+            draw = stage.noise(iteration, micro, "student scores")
+            numbers = stage.numbers(iteration, micro, "student levels")
+            with computing(stage.config.shard, stage.ranks.device):
+                rolled, truth = stage.roll(self.student, iteration, micro, "student")
+                loss, stats = self.scores.student_loss(rolled, truth, numbers, draw)
+            self.student_optimiser.backward(loss, parts)
+        update = self.student_optimiser.step()
+        self.ema.update()
+        return stats | {"student_gradient_norm": update.gradient_norm, "student_lr": update.learning_rate}
+
+    def _fake_turn(self, iteration: int) -> dict[str, Tensor | float]:
+        stage, parts = self.stage, self.stage.config.accumulate
+        stats: dict[str, Tensor] = {}
+        for micro in range(parts):
+            draw = stage.noise(iteration, micro, "fake scores")
+            numbers = stage.numbers(iteration, micro, "fake levels")
+            with computing(stage.config.shard, stage.ranks.device):
+                with torch.no_grad():
+                    rolled, truth = stage.roll(self.student, iteration, micro, "fake")
+                loss, stats = self.scores.fake_loss(rolled, truth, numbers, draw)
+            self.fake_optimiser.backward(loss, parts)
+        update = self.fake_optimiser.step()
+        return stats | {"fake_gradient_norm": update.gradient_norm}
+
+
+def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
+    """Distil, export the student's running mean; gives the checkpoint's folder."""
+    run, model = config.run, config.model
+    pool = draw_pool(config, ranks)
+    rows = frozen_rows(config, ranks, pool)
+    codec = get_module(model, "codec", ranks.device, weights=config.weights).requires_grad_(False)
+    assert isinstance(codec, LightCodec | WanVAE)
+    student, fake = (_role(config, ranks, trainable=True) for _ in range(2))
+    teacher = _role(config, ranks, trainable=False)
+    replicas = ranks if config.shard.placement == "replicate" else None
+    turns = Turns(
+        Stage(config, Draws(run.seed), ranks, pool, rows, codec),
+        Scores(teacher, fake, config, rows.negative_rows()),
+        student,
+        Optimiser(student, config.student_optim, -(-run.iterations // config.critic_updates), replicas=replicas),
+        Optimiser(fake, config.fake_optim, run.iterations, replicas=replicas),
+        Ema(student, config.ema_decay),
+    )
+    optimisers = {"student": turns.student_optimiser, "fake": turns.fake_optimiser}
+    state = RunState({"student": student, "fake": fake}, optimisers, {"student": turns.ema})
+    with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
+        run_loop(run, ranks, state, turns.step, progress)
+    folder = Path(run.out) / "checkpoint"
+    with turns.ema.swapped():
+        export(folder, {"dit": student}, model, ranks, weights=config.weights, source="train.dmd")
+    return folder
+
+
+def _role(config: DmdTraining, ranks: Ranks, *, trainable: bool) -> DiT:
+    dit = get_module(config.model, "dit", ranks.device, weights=config.weights, seed=config.run.seed)
+    assert isinstance(dit, DiT)
+    dit.requires_grad_(trainable)
+    if not trainable:
+        _lower(dit)
+    shard(dit, ranks, config.shard)
+    dit.set_attention(select_attention("auto", ranks.device, torch.bfloat16)[1])
+    return dit
+
+
+def _lower(dit: DiT) -> None:
+    """A frozen network in the dtypes it is served in; it has no masters to keep."""
+    dtype_of = stored_dtype(dit)
+    for name, parameter in dit.named_parameters():
+        parameter.data = parameter.data.to(dtype_of(name))
+
+
+@command
+def main(
+    config: str,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
+) -> None:
+    """Distil what CONFIG describes: the name of a file in configs/train, or a path."""
+    loaded = load_train_config(DmdTraining, config, overrides_of(settings))
+    with open_ranks() as ranks:
+        typer.echo(f"checkpoint: {train_dmd(loaded, ranks)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

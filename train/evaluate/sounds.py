@@ -1,0 +1,89 @@
+"""What is heard in an evaluation: unseen voices, human ones, silence, noise and music. Called by evaluate/run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashtalk.errors import InputError
+from flashtalk.ops.seeds import mixed_seed
+from train.synthetic.clips import Speech, join
+from train.synthetic.phonemes import SAMPLE_RATE, Utterance
+
+PAUSE_S = (0.5, 1.2)
+QUIET_S = 8.0
+OTHER_NOISES = 2
+MICROPHONE_DB, ROOM_DB, MUSIC_DB = -60.0, -35.0, -20.0
+CHORDS_HZ = ((220.0, 277.2, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0), (196.0, 246.9, 293.7))
+BEAT_S = 0.5
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Where sound comes from: `speech` makes it, `humans` are recordings of one split, voice by voice."""
+
+    speech: Speech
+    split: str
+    seed: int
+    humans: Sequence[Sequence[Utterance]] = ()
+
+    def words(self, index: int, seconds: float) -> Utterance:
+        """The speech of film `index`: a voice of its own, exactly so long."""
+        seed = mixed_seed(self.seed, "words", index)
+        return joined(self.speech.speak(seed, self.split, seconds), seconds, seed)
+
+    def human(self, index: int, seconds: float) -> Utterance | None:
+        """What a person says in film `index`; None if there are no recordings."""
+        if not self.humans:
+            return None
+        return joined(self.humans[index % len(self.humans)], seconds, mixed_seed(self.seed, "human", index))
+
+    def quiet(self, index: int) -> Iterator[tuple[str, Utterance]]:
+        """(kind, sound) in which nobody speaks: silence, a microphone, a room, music, and other noise of the split."""
+        seed, count = mixed_seed(self.seed, "quiet", index), round(QUIET_S * SAMPLE_RATE)
+        for kind, samples in silences(count, seed).items():
+            yield kind, Utterance(samples, (), "", "", kind, self.split, "negative")
+        for number in range(OTHER_NOISES):
+            yield "noise", self.speech.noise(mixed_seed(seed, number), self.split, QUIET_S)
+
+
+def joined(utterances: Sequence[Utterance], seconds: float, seed: int) -> Utterance:
+    """Utterances of one voice one after the other, with pauses, again from the first if they are too short.
+
+    Exactly `seconds` long. Raises InputError if there is nothing to join.
+    """
+    lengths = [len(one.samples) for one in utterances]
+    if not sum(lengths):
+        raise InputError("there is no sound to join: none of this kind and split was given", code="no_speech")
+    rng, length = np.random.default_rng(seed), round(seconds * SAMPLE_RATE)
+    rounds = -(-length // sum(lengths))
+    parts = list(utterances) * rounds
+    return join(parts, [0.0, *rng.uniform(*PAUSE_S, len(parts) - 1)], length)
+
+
+def silences(count: int, seed: int) -> dict[str, np.ndarray]:
+    """Digital silence, a microphone's hiss, a room's rumble and plucked chords: float32 [count] each."""
+    rng = np.random.default_rng(seed)
+    rumble = np.convolve(rng.standard_normal(count), np.ones(64) / 8, mode="same")
+    sounds = {
+        "silence": np.zeros(count),
+        "microphone": rng.standard_normal(count) * 10 ** (MICROPHONE_DB / 20),
+        "room": rumble * 10 ** (ROOM_DB / 20),
+        "music": _music(count, rng) * 10 ** (MUSIC_DB / 20),
+    }
+    return {kind: np.clip(samples, -1, 1).astype(np.float32) for kind, samples in sounds.items()}
+
+
+def _music(count: int, rng: np.random.Generator) -> np.ndarray:
+    """A chord on every beat, with overtones, at unit level."""
+    time_s = np.arange(count) / SAMPLE_RATE
+    into_beat = time_s % BEAT_S
+    chord_S = (time_s // (4 * BEAT_S)).astype(int) % len(CHORDS_HZ)
+    notes = np.array(CHORDS_HZ)[chord_S]
+    sound = np.zeros(count)
+    for overtone in range(1, 7):
+        phase = 2 * np.pi * overtone * notes * into_beat[:, None] + rng.uniform(0, 2 * np.pi)
+        sound += np.sin(phase).sum(axis=1) * np.exp(-into_beat * 2 * overtone) / overtone
+    return sound / max(float(sound.std()), 1e-9)

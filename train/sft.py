@@ -1,0 +1,159 @@
+"""Supervised fine-tuning (the paper's stage 1), and the pre-training of a small teacher: flow matching on real chunks.
+
+    python -m train.sft small          torchrun --nproc-per-node 8 -m train.sft small
+
+One chunk of a clip is noised, its motion latents stay clean, the network learns the velocity of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from flashtalk.models.dit import DiT
+from flashtalk.ops.attention import select_attention
+from train.config import SftTraining, load_train_config
+from train.data import draw_pool
+from train.draws import Draws
+from train.ema import Ema
+from train.encoders import Rows, frozen_rows, learning_encoders
+from train.fsdp import computing, shard
+from train.launch import command, open_ranks, overrides_of
+from train.loop import Stats, run_loop
+from train.losses import draw_sigma, free_frames, mix, pin, velocity, velocity_loss
+from train.optim import Optimiser
+from train.pool import ClipPool, Picks, pick
+from train.progress import Progress
+from train.ranks import Ranks
+from train.stages import export, get_module
+from train.states import RunState
+from train.velocity import Conditions, predict
+
+
+@dataclass(frozen=True)
+class SftStep:
+    """What a step needs beside its batch. `config` gives shares and shifts; `motion_latents` of later chunks."""
+
+    dit: DiT
+    rows: Rows
+    pool: ClipPool
+    config: SftTraining
+    motion_latents: int
+
+    def loss(self, batch: int, numbers: torch.Generator, noise: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch. `numbers` (CPU) draws samples and levels, `noise` is on the device."""
+        config, device = self.config, noise.device
+        picks = pick(
+            self.pool,
+            numbers,
+            batch,
+            motion_latents=self.motion_latents,
+            first_chunk_share=config.first_chunk_share,
+        )
+        sigma_B = draw_sigma(numbers, batch, shift=config.score_shift)
+        shares = torch.rand((2, batch), generator=numbers)
+        noised_B, dropped_B = (shares[0] < config.noisy_motion_share).to(device), shares[1].to(device)
+        given = self._conditions(picks, dropped_B)
+        clean = self.pool.latents_NKCTHW[picks.clip_B, picks.chunk_B].float()
+        eps = torch.randn(clean.shape, generator=noise, device=device)
+        # Noisy motion latents are no motion at all: nothing is pinned, and all positions count.
+        motion_B = torch.where(noised_B, 0, picks.motion_B.to(device))
+        noisy = pin(mix(clean, eps, sigma_B.to(device)), clean, motion_B)
+        weight_BT = free_frames(clean.shape[2], motion_B)
+        with computing(config.shard, device):
+            predicted = predict(self.dit, noisy, sigma_B, given)
+        target = velocity(clean, eps)
+        loss = velocity_loss(predicted, target, weight_BT)
+        return loss, {"loss": loss.detach()}
+
+    def _conditions(self, picks: Picks, dropped_B: Tensor) -> Conditions:
+        config, pool = self.config, self.pool
+        text_BLD, picture_BLD = self.rows.of(picks.clip_B, picks.reference_B)
+        given = Conditions(
+            pool.reference(picks.clip_B, picks.reference_B, self.dit.config.temporal_stride),
+            text_BLD,
+            picture_BLD,
+            pool.windows(picks.clip_B, picks.chunk_B, picks.voice_B, self.dit.config.audio_window),
+        )
+        both_B = dropped_B < config.drop_text_and_audio
+        text_B = dropped_B < config.drop_text_and_audio + config.drop_text
+        return given.drop(self.rows.negative_rows(), text_B, both_B)
+
+
+def train_sft(config: SftTraining, ranks: Ranks) -> Path:
+    """Train, export the running mean of the weights; gives the checkpoint's folder."""
+    run, model = config.run, config.model
+    pool, held_out = (draw_pool(config, ranks, split) for split in ("train", "validation"))
+    dit = get_module(model, "dit", ranks.device, weights=config.weights, seed=run.seed)
+    assert isinstance(dit, DiT)
+    networks = nn.ModuleDict({"dit": shard(dit, ranks, config.shard)})
+    rows = _rows(config, ranks, networks, pool, held_out)
+    dit.set_attention(select_attention("auto", ranks.device, torch.bfloat16)[1])
+    replicas = ranks if config.shard.placement == "replicate" else None
+    optimiser = Optimiser(networks, config.optim, run.iterations, replicas=replicas)
+    ema = Ema(networks, config.ema_decay)
+    motion_latents = 1 + (config.stream.motion_frames - 1) // model.dit.temporal_stride
+    student = SftStep(dit, rows[0], pool, config, motion_latents)
+    exam = SftStep(dit, rows[1], held_out, config, motion_latents)
+    draws = Draws(run.seed)
+
+    def step(iteration: int) -> Stats:
+        stats: dict[str, Tensor] = {}
+        for micro in range(config.accumulate):
+            numbers = draws.generator(iteration, micro, "sft", ranks.rank)
+            noise = draws.generator(iteration, micro, "sft noise", ranks.rank, ranks.device)
+            loss, stats = student.loss(config.batch // config.accumulate, numbers, noise)
+            optimiser.backward(loss, config.accumulate)
+        update = optimiser.step()
+        ema.update()
+        return stats | {"lr": update.learning_rate, "gradient_norm": update.gradient_norm}
+
+    def validate(_iteration: int) -> Stats:
+        with ema.swapped(), torch.no_grad():
+            return {"validation_loss": ranks.all_mean(_exam_loss(exam, config.batch, ranks))}
+
+    state = RunState({"student": networks}, {"student": optimiser}, {"student": ema})
+    with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
+        run_loop(run, ranks, state, step, progress, validate)
+    folder = Path(run.out) / "checkpoint"
+    with ema.swapped():
+        export(folder, dict(networks.items()), model, ranks, weights=config.weights, source="train.sft")
+    return folder
+
+
+def _rows(
+    config: SftTraining, ranks: Ranks, networks: nn.ModuleDict, pool: ClipPool, held_out: ClipPool
+) -> tuple[Rows, Rows]:
+    """Of both pools. Encoders that learn join `networks`."""
+    if not config.train_encoders:
+        return frozen_rows(config, ranks, pool), frozen_rows(config, ranks, held_out)
+    encoders, small = learning_encoders(config, ranks, pool), replace(config.shard, compute="float32")
+    networks.update({name: shard(network, ranks, small) for name, network in encoders.networks().items()})
+    return encoders, replace(encoders, pool=held_out)
+
+
+def _exam_loss(exam: SftStep, batch: int, ranks: Ranks) -> Tensor:
+    """The loss on held-out clips with the same draws at every validation."""
+    numbers = Draws(0).generator(0, 0, "sft exam", ranks.rank)
+    noise = Draws(0).generator(0, 0, "sft exam noise", ranks.rank, ranks.device)
+    return exam.loss(batch, numbers, noise)[0]
+
+
+@command
+def main(
+    config: str,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
+) -> None:
+    """Train what CONFIG describes: the name of a file in configs/train, or a path."""
+    loaded = load_train_config(SftTraining, config, overrides_of(settings))
+    with open_ranks() as ranks:
+        typer.echo(f"checkpoint: {train_sft(loaded, ranks)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

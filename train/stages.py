@@ -1,0 +1,86 @@
+"""Networks for training, from a checkpoint in the served layout or from nothing, and back. Called by the trainers.
+
+A stage reads the folder of the one before it and writes its own: the same files, with what it trained replaced.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import yaml
+from torch import nn
+
+from flashtalk.checkpoint import component_files, open_checkpoint, write_manifest
+from flashtalk.config import CheckpointConfig, LightCodecConfig, ModelConfig
+from flashtalk.config_file import to_tree
+from flashtalk.models.build import build_models_on_meta, named_modules
+from flashtalk.ops.seeds import mixed_seed
+from train.ranks import Ranks
+from train.weights import export_component, fill_from_checkpoint, fill_random, stored_dtype
+
+MODEL_FILE = "model.yaml"
+"""Beside the weights: the model config that they belong to, the codec's latent statistics included."""
+
+
+def get_module(
+    model: ModelConfig, name: str, device: torch.device, *, weights: str | None = None, seed: int = 0
+) -> nn.Module:
+    """The network `name` (dit, codec, ...) in float32: of the folder `weights` if it holds it, else newly drawn.
+
+    Raises CheckpointError if the folder holds it damaged or of another size.
+    """
+    module = dict(named_modules(build_models_on_meta(model)))[name]
+    if weights is None or not component_files(Path(weights), name):
+        fill_random(module, mixed_seed(seed, name), device)
+        return module
+    checkpoint = open_checkpoint(CheckpointConfig(source=weights, verify="size"))
+    fill_from_checkpoint(module, checkpoint, name, device)
+    return module
+
+
+def export(
+    folder: Path,
+    trained: Mapping[str, nn.Module],
+    model: ModelConfig,
+    ranks: Ranks,
+    *,
+    weights: str | None,
+    source: str,
+) -> None:
+    """Write the served layout: `trained` (float32 masters, rounded here, once) and the rest of the folder `weights`.
+
+    All ranks must call it; the first one writes.
+    """
+    shells = dict(named_modules(build_models_on_meta(model)))
+    if ranks.is_first and weights is not None:
+        _copy_others(Path(weights), folder, trained)
+    for name, module in trained.items():
+        export_component(module, ranks, folder, name, shells[name], stored_dtype(shells[name]))
+    if ranks.is_first:
+        (folder / MODEL_FILE).write_text(yaml.safe_dump(to_tree(model), sort_keys=False))
+        write_manifest(folder, source, None)
+    ranks.barrier()
+
+
+def with_latent_statistics(model: ModelConfig, mean: list[float], std: list[float]) -> ModelConfig:
+    """The config with the normalisation of its light codec's latents."""
+    assert isinstance(model.codec, LightCodecConfig), "only the light codec is trained"
+    codec = replace(
+        model.codec, latent_mean=tuple(round(x, 4) for x in mean), latent_std=tuple(round(x, 4) for x in std)
+    )
+    return replace(model, codec=codec)
+
+
+def _copy_others(source: Path, folder: Path, trained: Mapping[str, nn.Module]) -> None:
+    if source.resolve() == folder.resolve():
+        return
+    for name in ("dit", "codec", "text_encoder", "image_encoder", "audio_encoder"):
+        if name not in trained:
+            for file in component_files(source, name):
+                target = folder / file.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)

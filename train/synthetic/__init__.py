@@ -1,0 +1,1 @@
+"""Talking characters that our own program draws: look, motion, speech, pictures."""
