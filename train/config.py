@@ -13,6 +13,7 @@ from flashtalk.config import ModelConfig, StreamConfig
 from flashtalk.config_file import load_as
 from train.fsdp import ShardConfig
 from train.optim import OptimConfig
+from train.plan import Sizes
 
 T = TypeVar("T")
 
@@ -200,6 +201,17 @@ class DmdTraining:
             yield f"most_chunks {self.most_chunks} needs clips of as many chunks; data.chunks is {self.data.chunks}"
         if not set(self.steps) <= set(self.model.distilled_steps):
             yield f"steps {self.steps} must be among the model's distilled_steps {self.model.distilled_steps}"
+
+
+def micro_batch_sizes(config: SftTraining | DmdTraining) -> Sizes:
+    """What one forward of a rank is, for the memory plan."""
+    return Sizes(
+        width=config.stream.width,
+        height=config.stream.height,
+        frames=config.stream.chunk_frames,
+        batch=config.batch // config.accumulate,
+        checkpointing=config.shard.checkpointing,
+    )
 
 
 def _batch_problems(batch: int, accumulate: int) -> Iterator[str]:

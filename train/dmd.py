@@ -21,7 +21,7 @@ from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.vae import WanVAE
 from flashtalk.ops.attention import select_attention
 from flashtalk.types import LatentCodec
-from train.config import DmdTraining, load_train_config
+from train.config import DmdTraining, load_train_config, micro_batch_sizes
 from train.data import draw_pool
 from train.dmd_losses import Scores
 from train.draws import Draws
@@ -31,6 +31,7 @@ from train.fsdp import computing, shard
 from train.launch import command, open_ranks, overrides_of
 from train.loop import Stats, run_loop
 from train.optim import Optimiser
+from train.plan import DMD, memory_plan
 from train.pool import ClipPool
 from train.progress import Progress
 from train.ranks import Ranks
@@ -208,9 +209,13 @@ def _lower(dit: DiT) -> None:
 def main(
     config: str,
     settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
+    plan: Annotated[int | None, typer.Option(min=1, help="only tell the memory of each of so many GPUs")] = None,
 ) -> None:
     """Distil what CONFIG describes: the name of a file in configs/train, or a path."""
     loaded = load_train_config(DmdTraining, config, overrides_of(settings))
+    if plan is not None:
+        typer.echo(memory_plan(loaded.model, DMD, plan, micro_batch_sizes(loaded), codec=True).table())
+        return
     with open_ranks() as ranks:
         typer.echo(f"checkpoint: {train_dmd(loaded, ranks)}")
 

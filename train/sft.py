@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from flashtalk.models.dit import DiT
 from flashtalk.ops.attention import select_attention
-from train.config import SftTraining, load_train_config
+from train.config import SftTraining, load_train_config, micro_batch_sizes
 from train.data import draw_pool
 from train.draws import Draws
 from train.ema import Ema
@@ -27,6 +27,7 @@ from train.launch import command, open_ranks, overrides_of
 from train.loop import Stats, run_loop
 from train.losses import draw_sigma, free_frames, mix, pin, velocity, velocity_loss
 from train.optim import Optimiser
+from train.plan import SFT, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
 from train.ranks import Ranks
@@ -148,9 +149,13 @@ def _exam_loss(exam: SftStep, batch: int, ranks: Ranks) -> Tensor:
 def main(
     config: str,
     settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
+    plan: Annotated[int | None, typer.Option(min=1, help="only tell the memory of each of so many GPUs")] = None,
 ) -> None:
     """Train what CONFIG describes: the name of a file in configs/train, or a path."""
     loaded = load_train_config(SftTraining, config, overrides_of(settings))
+    if plan is not None:
+        typer.echo(memory_plan(loaded.model, SFT, plan, micro_batch_sizes(loaded), codec=False).table())
+        return
     with open_ranks() as ranks:
         typer.echo(f"checkpoint: {train_sft(loaded, ranks)}")
 

@@ -6,7 +6,7 @@ A stage reads the folder of the one before it and writes its own: the same files
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from flashtalk.ops.seeds import mixed_seed
 from train.ranks import Ranks
 from train.weights import export_component, fill_from_checkpoint, fill_random, stored_dtype
 
+COMPONENTS = ("dit", "codec", "text_encoder", "image_encoder", "audio_encoder")
 MODEL_FILE = "model.yaml"
 """Beside the weights: the model config that they belong to, the codec's latent statistics included."""
 
@@ -75,10 +76,24 @@ def with_latent_statistics(model: ModelConfig, mean: list[float], std: list[floa
     return replace(model, codec=codec)
 
 
-def _copy_others(source: Path, folder: Path, trained: Mapping[str, nn.Module]) -> None:
+def join(folder: Path, stages: Sequence[Path]) -> None:
+    """Put the networks of several stages into one folder; of a network that two hold, the later one's stays.
+
+    The model config is that of the stage that holds the codec. Raises CheckpointError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in stages:
+        open_checkpoint(CheckpointConfig(source=str(stage)))
+        _copy_others(stage, folder, ())
+        if component_files(stage, "codec") and (stage / MODEL_FILE).is_file():
+            shutil.copyfile(stage / MODEL_FILE, folder / MODEL_FILE)
+    write_manifest(folder, "train.join", None)
+
+
+def _copy_others(source: Path, folder: Path, trained: Collection[str]) -> None:
     if source.resolve() == folder.resolve():
         return
-    for name in ("dit", "codec", "text_encoder", "image_encoder", "audio_encoder"):
+    for name in COMPONENTS:
         if name not in trained:
             for file in component_files(source, name):
                 target = folder / file.relative_to(source)

@@ -106,9 +106,7 @@ def test_rollout_is_what_is_served(tiny_config: Config, ranks: Ranks) -> None:
 
     rolled = Roller(stage.codec, stream, draw).roll(dit, start, 3, steps=4, colour_strength=0.7)
     given = start.chunks[0]
-    portrait = Portrait(
-        given.reference_BCTHW[0], start.motion_BCTHW[0], given.picture_BLD[0], stage.pool.colour(1, 0)
-    )
+    portrait = Portrait(given.reference_BCTHW[0], start.motion_BCTHW[0], given.picture_BLD[0], stage.pool.colour(1, 0))
     context = dit.embed_context(given.text_BLD, given.picture_BLD)
     conditioning = Conditioning(portrait, given.text_BLD[0], context)
     motion, noise = portrait.motion_CTHW, iter(drawn)

@@ -95,6 +95,27 @@ def low_parts(ranks: Ranks) -> dict[str, torch.dtype]:
     return seen
 
 
+@pytest.mark.parametrize("first", ["embed_time", "embed_context", "embed_audio"])
+def test_any_entry_may_come_first(first: str) -> None:
+    config = tiny()
+    inputs = {
+        "embed_time": (torch.tensor([5.0]),),
+        "embed_context": (torch.randn(1, 3, config.text_dim), torch.randn(1, 3, config.image_dim)),
+        "embed_audio": (torch.randn(1, 5, config.audio_window, config.audio_layers * config.audio_dim),),
+    }
+    with alone() as ranks:
+        dit = sharded(ranks)
+        getattr(dit, first)(*inputs[first])
+        loss_of(dit, 0).backward()
+        torch.testing.assert_close(gradients(dit), gradients_of_plain())
+
+
+def gradients_of_plain() -> dict[str, Tensor]:
+    dit = plain()
+    loss_of(dit, 0).backward()
+    return gradients(dit)
+
+
 def test_what_must_stay_float32_does() -> None:
     """Time and modulation compute in float32, everything else in bf16: as in the engine."""
     with alone() as ranks:

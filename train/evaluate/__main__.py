@@ -21,13 +21,12 @@ from train.evaluate.guidance import Guidance
 from train.evaluate.long_run import LongPlan, film_long
 from train.evaluate.networks import SamplerPlan, build_networks, pick_device, sampled_by
 from train.evaluate.report import Report, plain
-from train.evaluate.run import HUMAN, Evaluation, RunPlan
+from train.evaluate.run import Evaluation, RunPlan
 from train.evaluate.scores import Numbers
-from train.evaluate.sounds import Sounds
+from train.evaluate.sounds import HUMAN, CorpusSpeech, Sounds, by_voice
 from train.judge.files import load_judge, read_settings
 from train.stages import MODEL_FILE
 from train.synthetic.corpus import read
-from train.synthetic.phonemes import Utterance
 from train.synthetic.render import Renderer
 from train.synthetic.sources import open_speech
 
@@ -59,7 +58,8 @@ class Options:
     judge: Path
     out: Path
     model: str | None
-    speech: SpeechConfig
+    speech: Path | None
+    espeak: SpeechConfig
     device: str
     dtype: torch.dtype
     stream: StreamConfig
@@ -74,7 +74,6 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for report.json, report.md, sheets and plots.")],
     model: Annotated[str | None, typer.Option(help="Model config; without one the checkpoint's own, or small.")] = None,
     speech: Annotated[Path | None, typer.Option(help="Corpus folder; without one espeak-ng speaks alone.")] = None,
-    corpus_share: Annotated[float, typer.Option(help="Of the films, those with words from the corpus.")] = 1.0,
     espeak_library: Annotated[str | None, typer.Option(help="libespeak-ng; without one the installed one.")] = None,
     espeak_data: Annotated[str | None, typer.Option(help="Its data folder.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of the student.")] = 4,
@@ -103,12 +102,8 @@ def main(
             judge=judge,
             out=out,
             model=model,
-            speech=SpeechConfig(
-                corpus=str(speech) if speech else None,
-                corpus_share=corpus_share if speech else 0.0,
-                espeak_library=espeak_library,
-                espeak_data=espeak_data,
-            ),
+            speech=speech,
+            espeak=SpeechConfig(espeak_library=espeak_library, espeak_data=espeak_data),
             device=device,
             dtype=getattr(torch, precision.value),
             stream=StreamConfig(
@@ -138,7 +133,7 @@ def evaluate(options: Options) -> Numbers:
     judge = load_judge(options.judge, place)
     networks = build_networks(model, options.checkpoint, place, options.dtype)
     sampled, noise = sampled_by(networks, options.sampler)
-    sounds = open_sounds(options.speech, options.run.split, options.run.seed)
+    sounds = open_sounds(options.speech, options.espeak, options.run.split, options.run.seed)
     speaker = Speaker(networks=sampled, stream=options.stream, noise=noise)
     renderer = Renderer(place, samples_per_axis=2)
     evaluation = Evaluation(speaker, judge, renderer, sounds, options.run, _tell)
@@ -150,13 +145,13 @@ def evaluate(options: Options) -> Numbers:
     return report.summary()
 
 
-def open_sounds(config: SpeechConfig, split: str, seed: int) -> Sounds:
-    """Made speech, and the corpus's recordings of people, all of one split."""
-    voices: dict[str, list[Utterance]] = {}
-    for one in read(Path(config.corpus)) if config.corpus else ():
-        if one.source == HUMAN and one.split == split:
-            voices.setdefault(one.voice, []).append(one)
-    return Sounds(open_speech(config), split, seed, list(voices.values()))
+def open_sounds(folder: Path | None, config: SpeechConfig, split: str, seed: int) -> Sounds:
+    """Speech of a corpus folder, people's recordings among it, or of espeak-ng. Raises ConfigError, InputError."""
+    if folder is None:
+        return Sounds(open_speech(config), split, seed)
+    utterances = [one for one in read(folder) if one.split == split]
+    humans = by_voice(one for one in utterances if one.source == HUMAN)
+    return Sounds(CorpusSpeech(utterances), split, seed, humans)
 
 
 def _size(words: str) -> tuple[int, int]:
@@ -190,7 +185,7 @@ def _settings(options: Options, fingerprint: str, place: torch.device) -> Number
         "seed": options.run.seed,
         "colour_strength": stream.colour_strength,
         "precision": str(options.dtype).removeprefix("torch."),
-        "speech": Path(options.speech.corpus).name if options.speech.corpus else "espeak-ng",
+        "speech": options.speech.name if options.speech else "espeak-ng",
         "machine": torch.cuda.get_device_name(place) if place.type == "cuda" else platform.machine(),
         "torch": torch.__version__,
     }

@@ -26,7 +26,7 @@ from train.evaluate.scores import (
     quiet_scores,
     speech_scores,
 )
-from train.evaluate.sounds import Sounds
+from train.evaluate.sounds import HUMAN, Sounds
 from train.evaluate.subjects import MOOD, Subject, make_subject
 from train.judge.network import Judge
 from train.plots import line_plot
@@ -37,7 +37,6 @@ from train.synthetic.render import Renderer
 
 QUIET_SUBJECTS = 4
 SHEET_SUBJECTS = 4
-HUMAN = "human"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,49 @@ import numpy as np
 from flashtalk.errors import InputError
 from flashtalk.ops.seeds import mixed_seed
 from train.synthetic.clips import Speech, join
+from train.synthetic.negatives import draw_negative
 from train.synthetic.phonemes import SAMPLE_RATE, Utterance
 
 PAUSE_S = (0.5, 1.2)
 QUIET_S = 8.0
-OTHER_NOISES = 2
+OTHER_NOISES = 3
+HUMAN = "human"
 MICROPHONE_DB, ROOM_DB, MUSIC_DB = -60.0, -35.0, -20.0
 CHORDS_HZ = ((220.0, 277.2, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0), (196.0, 246.9, 293.7))
 BEAT_S = 0.5
+
+
+class CorpusSpeech:
+    """Recorded voices alone, for machines without espeak-ng. See clips.Speech; synthetic voices come before human ones."""
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        self._spoken = [one for one in utterances if one.phonemes]
+
+    def speak(self, seed: int, split: str, seconds: float) -> Sequence[Utterance]:
+        """Utterances of one voice in a drawn order, as many as fill the time. Raises InputError if there is none."""
+        own = [one for one in self._spoken if one.split == split]
+        voices = by_voice([one for one in own if one.source != HUMAN] or own)
+        if not voices:
+            raise InputError(f"the corpus holds no voice of the split {split!r} with phonemes", code="no_speech")
+        rng = np.random.default_rng(seed)
+        known = voices[int(rng.integers(len(voices)))]
+        spoken: list[Utterance] = []
+        while sum(one.duration_s for one in spoken) < seconds:
+            spoken.append(known[int(rng.integers(len(known)))])
+        return spoken
+
+    def noise(self, seed: int, split: str, seconds: float) -> Utterance:
+        """Music, noise, or a crowd of the split's voices."""
+        crowd = [one for one in self._spoken if one.split == split]
+        return draw_negative(seed, split, seconds, crowd)
+
+
+def by_voice(utterances: Iterable[Utterance]) -> list[list[Utterance]]:
+    """The same, one list for each voice, in the order of first hearing."""
+    voices: dict[str, list[Utterance]] = {}
+    for one in utterances:
+        voices.setdefault(one.voice, []).append(one)
+    return list(voices.values())
 
 
 @dataclass(frozen=True)
@@ -46,7 +81,8 @@ class Sounds:
         for kind, samples in silences(count, seed).items():
             yield kind, Utterance(samples, (), "", "", kind, self.split, "negative")
         for number in range(OTHER_NOISES):
-            yield "noise", self.speech.noise(mixed_seed(seed, number), self.split, QUIET_S)
+            other = self.speech.noise(mixed_seed(seed, number), self.split, QUIET_S)
+            yield "music" if "music" in other.voice else "noise", other
 
 
 def joined(utterances: Sequence[Utterance], seconds: float, seed: int) -> Utterance:

@@ -40,7 +40,7 @@ _VARIANTS = {
     "train": """f1 f2 f3 m1 m2 m3 m4 m5 m8 klatt klatt2 klatt4 Alex Alicia Andrea Andy Denis Diogo Gene Gene2
         Henrique Hugo Jacky Lee Marco Mario Mike Nguyen adam anika antonio aunty belinda boris caleb david
         ed edward grandma grandpa gustave iven iven2 john kaukovalta marcelo max miguel norbert pablo paul
-        pedro quincy rob robert sandro shelby steph steph2 travis victor zac""",
+        pedro quincy robert sandro shelby steph steph2 travis victor zac""",
 }
 
 
@@ -89,6 +89,6 @@ def draw_voice(rng: np.random.Generator, split: str, language: str) -> EspeakVoi
         language=str(rng.choice(LANGUAGES[language])),
         variant=str(rng.choice(variants(split))),
         rate_wpm=int(rng.integers(125, 225)),
-        pitch=int(rng.integers(25, 80)),
-        pitch_range=int(rng.integers(25, 90)),
+        pitch=int(rng.integers(35, 76)),
+        pitch_range=int(rng.integers(30, 71)),
     )

@@ -22,7 +22,7 @@ from train.evaluate.networks import build_networks
 from train.evaluate.report import TARGETS, Report
 from train.evaluate.run import Evaluation, RunPlan
 from train.evaluate.scores import Levels, levels_of, quiet_scores
-from train.evaluate.sounds import Sounds, joined
+from train.evaluate.sounds import CorpusSpeech, Sounds, joined
 from train.evaluate.subjects import IDENTITY, make_subject
 from train.judge.network import OUTPUTS, Judge
 from train.synthetic.phonemes import SAMPLE_RATE, Utterance
@@ -54,7 +54,7 @@ def test_whole_evaluation_writes_its_report(
     monkeypatch.setattr("train.evaluate.sounds.QUIET_S", 1.0)
     results = evaluation.run()
     kinds = [case["kind"] for case in results.cases]
-    assert kinds == 2 * ["speech", "human", "silence", "microphone", "room", "music", "noise", "noise"]
+    assert kinds == 2 * ["speech", "human", "silence", "microphone", "room", "music", "noise", "noise", "noise"]
     assert {case["subject"] for case in results.cases} == {"test 0", "test 1"}
     report = Report(settings={"checkpoint": "tiny"}, results=results, long_rows=[], judge={})
     report.save(tmp_path)
@@ -123,6 +123,18 @@ def test_joined_speech_has_its_length_and_goes_round(babble: Babble) -> None:
     assert all(a.end_s <= b.start_s + 1e-9 for a, b in zip(long.phonemes, long.phonemes[1:], strict=False))
     with pytest.raises(InputError, match="no sound"):
         joined([], 1.0, 0)
+
+
+def test_a_corpus_speaks_without_espeak(babble: Babble) -> None:
+    made, human = babble.speak(1, "test", 2.0)[0], dataclasses.replace(babble.speak(2, "test", 2.0)[0], source="human")
+    other = dataclasses.replace(babble.speak(3, "train", 2.0)[0], voice="of training")
+    speech = CorpusSpeech([made, human, other])
+    assert {one.voice for seed in range(8) for one in speech.speak(seed, "test", 5.0)} == {made.voice}
+    assert sum(one.duration_s for one in speech.speak(0, "test", 5.0)) >= 5
+    assert {one.source for one in CorpusSpeech([human, other]).speak(0, "test", 1.0)} == {"human"}
+    assert speech.noise(0, "test", 1.0).phonemes == ()
+    with pytest.raises(InputError, match="validation"):
+        speech.speak(0, "validation", 1.0)
 
 
 def test_quiet_sounds_are_what_they_are_called(babble: Babble) -> None:

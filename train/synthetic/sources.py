@@ -1,0 +1,75 @@
+"""Speech for clips by seed: espeak-ng, alone or beside recorded voices. Opened by synthetic/write and train/scripts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from train.config import SpeechConfig
+from train.synthetic.clips import Speech
+from train.synthetic.corpus import read
+from train.synthetic.espeak import SpeechMaker
+from train.synthetic.negatives import draw_negative
+from train.synthetic.phonemes import Utterance
+from train.synthetic.texts import sentences
+from train.synthetic.voices import draw_language, draw_voice
+
+CROWD = 4
+"""Voices that a crowd in the background is made of."""
+
+
+def open_speech(config: SpeechConfig) -> Speech:
+    """What the config names. Raises ConfigError(espeak_missing), InputError for a damaged corpus."""
+    espeak = EspeakSpeech(SpeechMaker(config.espeak_library, config.espeak_data))
+    return espeak if config.corpus is None else MixedSpeech(espeak, read(config.corpus), config.corpus_share)
+
+
+class EspeakSpeech:
+    """Sentences of drawn texts in drawn voices. See clips.Speech."""
+
+    def __init__(self, maker: SpeechMaker) -> None:
+        self._maker = maker
+
+    def speak(self, seed: int, split: str, seconds: float) -> Sequence[Utterance]:
+        """One voice says as many sentences as fill the time."""
+        rng = np.random.default_rng(seed)
+        language = draw_language(rng, split)
+        voice, drawn = draw_voice(rng, split, language), sentences(language, split, rng)
+        spoken: list[Utterance] = []
+        while sum(one.duration_s for one in spoken) < seconds:
+            sentence = next(drawn)
+            spoken.append(self._maker.speak(sentence.text, voice, split=split, spoken=sentence.spoken, seed=seed))
+        return spoken
+
+    def noise(self, seed: int, split: str, seconds: float) -> Utterance:
+        """Music, noise, or a crowd far away."""
+        crowd = [self.speak(seed + 1 + number, split, 1.0)[0] for number in range(CROWD)]
+        return draw_negative(seed, split, seconds, crowd)
+
+
+class MixedSpeech:
+    """A share of the clips takes recorded voices (festival, flite, human), one voice a clip. See clips.Speech."""
+
+    def __init__(self, espeak: EspeakSpeech, utterances: Sequence[Utterance], share: float) -> None:
+        self._espeak, self._share = espeak, share
+        self._voices: dict[str, dict[str, list[Utterance]]] = defaultdict(lambda: defaultdict(list))
+        for one in utterances:
+            if one.phonemes:
+                self._voices[one.split][one.voice].append(one)
+
+    def speak(self, seed: int, split: str, seconds: float) -> Sequence[Utterance]:
+        """Utterances of one recorded voice in a drawn order, or of espeak."""
+        rng, voices = np.random.default_rng(seed), self._voices[split]
+        if not voices or rng.uniform() >= self._share:
+            return self._espeak.speak(seed, split, seconds)
+        known = voices[str(rng.choice(sorted(voices)))]
+        spoken: list[Utterance] = []
+        while sum(one.duration_s for one in spoken) < seconds:
+            spoken.append(known[int(rng.integers(len(known)))])
+        return spoken
+
+    def noise(self, seed: int, split: str, seconds: float) -> Utterance:
+        """As espeak's."""
+        return self._espeak.noise(seed, split, seconds)
