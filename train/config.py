@@ -103,7 +103,7 @@ class CodecTraining:
     motion_weight: float = 4.0
     """Extra weight of pixels that move, by how much they do."""
     gradient_weight: float = 1.0
-    latent_weight: float = 1e-3
+    latent_weight: float = 1e-4
     """Pulls latents to unit scale, where the decoder's soft clamp is straight."""
 
 

@@ -79,8 +79,8 @@ def draw_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str = "tra
 def _fill_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str) -> ClipPool:
     """The networks that make the pool are let go again."""
     data, model, device = config.data, config.model, ranks.device
-    codec = get_module(model, "codec", device, weights=config.weights).requires_grad_(False)
-    encoder = get_module(model, "audio_encoder", device, weights=config.weights).requires_grad_(False)
+    codec = get_module(model, "codec", device, weights=config.weights, required=True).requires_grad_(False)
+    encoder = get_module(model, "audio_encoder", device, weights=config.weights, required=True).requires_grad_(False)
     assert isinstance(codec, LightCodec | WanVAE)
     assert isinstance(encoder, AudioEncoder)
     tokenizer = load_tokenizer(model.text_encoder, Path(config.weights) if config.weights else None)

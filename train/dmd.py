@@ -164,7 +164,7 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     run, model = config.run, config.model
     pool = draw_pool(config, ranks)
     rows = frozen_rows(config, ranks, pool)
-    codec = get_module(model, "codec", ranks.device, weights=config.weights).requires_grad_(False)
+    codec = get_module(model, "codec", ranks.device, weights=config.weights, required=True).requires_grad_(False)
     assert isinstance(codec, LightCodec | WanVAE)
     student, fake = (_role(config, ranks, trainable=True) for _ in range(2))
     teacher = _role(config, ranks, trainable=False)
@@ -188,7 +188,7 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
 
 
 def _role(config: DmdTraining, ranks: Ranks, *, trainable: bool) -> DiT:
-    dit = get_module(config.model, "dit", ranks.device, weights=config.weights, seed=config.run.seed)
+    dit = get_module(config.model, "dit", ranks.device, weights=config.weights, required=True)
     assert isinstance(dit, DiT)
     dit.requires_grad_(trainable)
     if not trainable:

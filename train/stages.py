@@ -17,6 +17,7 @@ from torch import nn
 from flashtalk.checkpoint import component_files, open_checkpoint, write_manifest
 from flashtalk.config import CheckpointConfig, LightCodecConfig, ModelConfig
 from flashtalk.config_file import to_tree
+from flashtalk.errors import CheckpointError
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.ops.seeds import mixed_seed
 from train.ranks import Ranks
@@ -28,14 +29,24 @@ MODEL_FILE = "model.yaml"
 
 
 def get_module(
-    model: ModelConfig, name: str, device: torch.device, *, weights: str | None = None, seed: int = 0
+    model: ModelConfig,
+    name: str,
+    device: torch.device,
+    *,
+    weights: str | None = None,
+    seed: int = 0,
+    required: bool = False,
 ) -> nn.Module:
     """The network `name` (dit, codec, ...) in float32: of the folder `weights` if it holds it, else newly drawn.
 
-    Raises CheckpointError if the folder holds it damaged or of another size.
+    Raises CheckpointError if there is no such folder, if it holds the network damaged or of another size, and, when
+    it is `required`, if it does not hold it.
     """
     module = dict(named_modules(build_models_on_meta(model)))[name]
-    if weights is None or not component_files(Path(weights), name):
+    held = weights is not None and _holds(Path(weights), name)
+    if required and not held:
+        raise CheckpointError(f"{weights or 'no checkpoint'} was given as weights, and it does not hold the {name}")
+    if weights is None or not held:
         fill_random(module, mixed_seed(seed, name), device)
         return module
     checkpoint = open_checkpoint(CheckpointConfig(source=weights, verify="size"))
@@ -88,6 +99,12 @@ def join(folder: Path, stages: Sequence[Path]) -> None:
         if component_files(stage, "codec") and (stage / MODEL_FILE).is_file():
             shutil.copyfile(stage / MODEL_FILE, folder / MODEL_FILE)
     write_manifest(folder, "train.join", None)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}: weights must name a checkpoint of an earlier stage")
+    return bool(component_files(folder, name))
 
 
 def _copy_others(source: Path, folder: Path, trained: Collection[str]) -> None:

@@ -2,6 +2,8 @@ import dataclasses
 import io
 import json
 import tarfile
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,20 +106,27 @@ def test_damaged_clips_are_told(name, change):
     assert error.value.code == "clip_damaged"
 
 
-def test_poses_are_never_unpickled():
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.mkdir, (self.path,)
+
+
+def test_poses_are_never_unpickled(tmp_path):
     before = clip()
     files = pack(before, "png")
     evil = io.BytesIO()
-    np.save(evil, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(evil, np.array([Evil(tmp_path / "unpickled")], dtype=object), allow_pickle=True)
     described = json.loads(files[f"{before.key}.json"])
     del described["crc32"]["poses.npy"]
-    import zlib
-
     described["crc32"]["poses.npy"] = zlib.crc32(evil.getvalue())
     files |= {f"{before.key}.poses.npy": evil.getvalue(), f"{before.key}.json": json.dumps(described).encode()}
     with pytest.raises(InputError) as error:
         unpack(files, before.key)
     assert error.value.code == "clip_damaged"
+    assert not (tmp_path / "unpickled").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flashtalk.checkpoint import load_component, open_checkpoint, save_component, write_manifest
 from flashtalk.config import CheckpointConfig, Config
@@ -15,7 +15,7 @@ from flashtalk.errors import CheckpointError
 from flashtalk.models.audio_encoder import AudioEncoder
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.dit import DiT
-from tests.train.two_ranks import CPU, Pair, alone, loss_of, plain, sharded, tiny, velocity, weights_of
+from tests.train.two_ranks import CPU, Pair, alone, loss_of, plain, sharded, tiny, velocity, weights_of, whole
 from train.ema import Ema
 from train.fsdp import ShardConfig, shard
 from train.optim import OptimConfig, Optimiser
@@ -33,6 +33,22 @@ def test_weights_drawn_do_not_depend_on_ranks(pair: Pair) -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=0)
     assert not torch.equal(wanted["blocks.0.ffn.0.weight"], weights_of(plain(8))["blocks.0.ffn.0.weight"])
     assert not torch.equal(wanted["blocks.0.self_attn.q.weight"], wanted["blocks.1.self_attn.q.weight"])
+
+
+def uneven(ranks: Ranks) -> dict[str, Tensor]:
+    """Five rows over two ranks, one row over two, none that fit."""
+    module = nn.ModuleDict({"five": nn.Linear(3, 5), "one": nn.Linear(2, 1)})
+    for part in module.values():
+        shard(part, ranks, ShardConfig(compute="float32"))
+    fill_random(module, 2, CPU, lambda _name, shape, source: torch.randn(shape, generator=source))
+    return {name: whole(tensor) for name, tensor in module.state_dict().items()}
+
+
+def test_rows_need_not_divide(pair: Pair) -> None:
+    with alone() as ranks:
+        wanted = uneven(ranks)
+    for found in pair.run(uneven):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
 def test_a_new_network_predicts_nothing() -> None:

@@ -64,6 +64,7 @@ class Options:
     dtype: torch.dtype
     stream: StreamConfig
     sampler: SamplerPlan
+    samples_per_axis: int
     run: RunPlan
     long: LongPlan
 
@@ -90,6 +91,7 @@ def main(
     colour_strength: Annotated[float, typer.Option(help="Colour match to the portrait, 0..1.")] = 1.0,
     split: Annotated[str, typer.Option(help="test; validation while something is still chosen.")] = "test",
     seed: Annotated[int, typer.Option(help="Of characters, pauses and noise.")] = 0,
+    samples_per_axis: Annotated[int, typer.Option(help="Of the drawing: 1, or 2 for smooth edges.")] = 2,
     precision: Annotated[Precision, typer.Option(help="float32 or bfloat16.")] = Precision.BFLOAT16,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cuda",
 ) -> None:
@@ -114,6 +116,7 @@ def main(
                 seed=seed,
             ),
             sampler=SamplerPlan(kind=sampler.value, guidance=guidance, seed=seed),
+            samples_per_axis=samples_per_axis,
             run=RunPlan(characters=characters, seconds=seconds, split=split, seed=seed),
             long=LongPlan(seconds=long_seconds, characters=long_characters),
         )
@@ -130,12 +133,14 @@ def evaluate(options: Options) -> Numbers:
     own = options.checkpoint / MODEL_FILE
     model = load_model_config(options.model or (own if own.is_file() else "small"))
     _check(Config(model=model, stream=options.stream), options.sampler)
+    if options.long.seconds:
+        options.long.check()
     judge = load_judge(options.judge, place)
     networks = build_networks(model, options.checkpoint, place, options.dtype)
     sampled, noise = sampled_by(networks, options.sampler)
     sounds = open_sounds(options.speech, options.espeak, options.run.split, options.run.seed)
     speaker = Speaker(networks=sampled, stream=options.stream, noise=noise)
-    renderer = Renderer(place, samples_per_axis=2)
+    renderer = Renderer(place, samples_per_axis=options.samples_per_axis)
     evaluation = Evaluation(speaker, judge, renderer, sounds, options.run, _tell)
     results = evaluation.run()
     long_rows = film_long(evaluation, options.long) if options.long.seconds else []
@@ -149,7 +154,7 @@ def open_sounds(folder: Path | None, config: SpeechConfig, split: str, seed: int
     """Speech of a corpus folder, people's recordings among it, or of espeak-ng. Raises ConfigError, InputError."""
     if folder is None:
         return Sounds(open_speech(config), split, seed)
-    utterances = [one for one in read(folder) if one.split == split]
+    utterances = list(read(folder).kept(lambda own, _source, _language: own == split))
     humans = by_voice(one for one in utterances if one.source == HUMAN)
     return Sounds(CorpusSpeech(utterances), split, seed, humans)
 

@@ -34,6 +34,16 @@ class LongPlan:
     seconds: float = 1000.0
     characters: int = 2
 
+    def check(self) -> None:
+        """Raises InputError for too little time to tell a drift."""
+        least = LEAST_WINDOWS * WINDOW_S
+        if self.seconds < least or self.characters < 1:
+            raise InputError(
+                f"a long run of {self.seconds:g} s with {self.characters} characters; give {least} s or more and at "
+                "least one character, or 0 s to leave it out",
+                code="long_run",
+            )
+
 
 @dataclass(frozen=True)
 class LongFilm:
@@ -50,9 +60,7 @@ def film_long(evaluation: Evaluation, plan: LongPlan) -> list[Numbers]:
 
     Raises InputError if there is no speech, or too little time for three windows.
     """
-    if plan.seconds < LEAST_WINDOWS * WINDOW_S:
-        least = LEAST_WINDOWS * WINDOW_S
-        raise InputError(f"a long run of {plan.seconds:g} s is too short; give {least} s or more", code="long_run")
+    plan.check()
     films = []
     for index in range(plan.characters):
         films.append(_film(evaluation, index, evaluation.sounds.words(index, plan.seconds)))

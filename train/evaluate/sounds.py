@@ -23,7 +23,7 @@ BEAT_S = 0.5
 
 
 class CorpusSpeech:
-    """Recorded voices alone, for machines without espeak-ng. See clips.Speech; synthetic voices come before human ones."""
+    """Recorded voices alone, for machines without espeak-ng; made voices come before human ones. See clips.Speech."""
 
     def __init__(self, utterances: Sequence[Utterance]) -> None:
         self._spoken = [one for one in utterances if one.phonemes]

@@ -53,7 +53,7 @@ def chained(network: ToyNetwork, pair: Pair, count: int, generator: torch.Genera
 
 def chained_in_full(network: ToyNetwork, pair: Pair, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The same numbers with a graph through every step and chunk: what truncation leaves out."""
-    draw, motion = draws_of(generator, (count, CHANNELS, FRAMES)), torch.zeros(count, CHANNELS, MOTION)
+    draw, motion = draws_of(generator, (count, CHANNELS, FRAMES)), torch.full((count, CHANNELS, MOTION), FIRST_MOTION)
     for chunk in range(1, pair[0] + 1):
         made, last = pin(draw(0), motion), pair[1] if chunk == pair[0] else STEPS - 1
         for step in range(last + 1):

@@ -31,8 +31,9 @@ Array = NDArray[np.float64]
 class Alignment:
     """Phonemes with times in the recording, and how well the two matched.
 
-    `confidence` is 1 - distance along the path / mean distance between any two frames (about 0 for unrelated sounds,
-    1 for the same); `held` is the share of the path in which one of the two stood still for more than 0.15 s.
+    `confidence` is 1 - distance along the path / distance along that of the same sound played backwards: about 0 for
+    other words, 1 for the same recording. `held` is the share of the path in which one of the two stood still for more
+    than 0.15 s.
     """
 
     phonemes: tuple[Phoneme, ...]
@@ -46,12 +47,13 @@ def align(recording: Samples, spoken: Utterance) -> Alignment:
     own_first_s, own_last_s = speech_bounds(spoken.samples)
     there_FC = cepstra(_cut(recording, first_s, last_s))
     here_FC = cepstra(_cut(spoken.samples, own_first_s, own_last_s))
-    here, there, cost, mean = warp(here_FC, there_FC)
+    here, there, cost = warp(here_FC, there_FC)
+    *_, unrelated = warp(_backwards(here_FC), there_FC)
     times_s: Array = np.arange(len(here_FC), dtype=np.float64) * HOP_S + own_first_s
     mapped_s = _mapped(here, there, len(here_FC)) * HOP_S + first_s
     phonemes = tuple(_moved(phoneme, times_s, mapped_s) for phoneme in spoken.phonemes)
     kept = tuple(phoneme for phoneme in phonemes if phoneme.end_s - phoneme.start_s > HOP_S / 2)
-    return Alignment(kept, float(1 - cost / max(mean, 1e-9)), _held(here, there))
+    return Alignment(kept, 1 - cost / max(unrelated, 1e-9), _held(here, there))
 
 
 def speech_bounds(samples: Samples) -> tuple[float, float]:
@@ -76,8 +78,13 @@ def cepstra(samples: Samples) -> Array:
     )
 
 
-def warp(here_FC: Array, there_FC: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], float, float]:
-    """Path (frames of `here`, frames of `there`), the mean distance along it and over all pairs in the band."""
+def _backwards(here_FC: Array) -> Array:
+    """The cepstra of the sound played backwards: slopes change their sign."""
+    return here_FC[::-1] * np.repeat([1.0, -1.0], _CEPSTRA)
+
+
+def warp(here_FC: Array, there_FC: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:
+    """Path (frames of `here`, frames of `there`) and the mean distance along it."""
     squares = (here_FC**2).sum(1)[:, None] + (there_FC**2).sum(1)[None] - 2 * here_FC @ there_FC.T
     distance = np.sqrt(np.maximum(squares, 0))
     rows, columns = distance.shape
@@ -87,7 +94,7 @@ def warp(here_FC: Array, there_FC: Array) -> tuple[NDArray[np.intp], NDArray[np.
     mean = float(distance[inside].mean())
     distance = np.where(inside, distance, np.inf)
     here, there = _backtracked(_steps(distance, _STEP_COST * mean))
-    return here, there, float(distance[here, there].mean()), mean
+    return here, there, float(distance[here, there].mean())
 
 
 def _steps(distance: Array, extra: float) -> NDArray[np.int8]:

@@ -29,8 +29,8 @@ _CARRY_S, _REST_CARRY_S = 0.10, 0.03
 _INSIDE_S = 0.03
 _RAMP_S = 0.05
 _QUICK = np.hanning(7)[1:-1] / np.hanning(7).sum()
-_SLOW = np.hanning(11)[1:-1] / np.hanning(11).sum()
-"""Hann windows 60 and 100 ms long between their zeros: smoothing for fast and for slow speech."""
+_SLOW = np.hanning(9)[1:-1] / np.hanning(9).sum()
+"""Hann windows 60 and 80 ms long between their zeros: smoothing for fast and for slow speech."""
 _MARGIN = 12
 """Steps before the first and after the last frame, so that no filter sees an end."""
 _BLOCK = 512
@@ -50,7 +50,7 @@ def mouth_track(phonemes: Sequence[Phoneme], samples: Samples, frame_count: int)
     margin = _MARGIN
     time_s = np.arange(-margin, frame_count * _STEPS_PER_FRAME + margin) / _RATE
     pace = _pace(phonemes, time_s)
-    gain = _loudness_gain(samples, len(time_s), margin) * (0.86 + 0.14 * pace)
+    gain = _loudness_gain(samples, len(time_s), margin) * (0.9 + 0.1 * pace)
     blended = _blend(segments(phonemes), time_s)
     quick, slow = _smooth(blended, _QUICK), _smooth(blended, _SLOW)
     share = _smooth(pace[:, None], _SLOW)

@@ -60,8 +60,8 @@ def _mouth(C: Columns, poses_BP: Tensor, p: Columns) -> dict[str, Tensor]:
         "gap_below": low.clamp(min=0.005),
         "line_drop": high - above - 0.012 * press,
         "mouth_half": C["mouth_width"]
-        * (1 + 0.06 * press + 0.28 * wide - 0.58 * rounded + 0.16 * p["smile"] - 0.05 * p["jaw"]),
-        "corner_lift": (C["mouth_curve"] + 0.11 * p["smile"] + 0.03 * wide - 0.05 * p["frown"]) * (1 - 0.9 * rounded),
+        * (1 + 0.06 * press + 0.28 * wide - 0.58 * rounded + 0.20 * p["smile"] - 0.05 * p["jaw"]),
+        "corner_lift": (C["mouth_curve"] + 0.14 * p["smile"] + 0.03 * wide - 0.05 * p["frown"]) * (1 - 0.9 * rounded),
         "corner_fullness": 0.36 + 0.48 * rounded,
         "upper_lip": C["upper_lip"] * (1 - 0.52 * press - 0.12 * wide - 0.04 * rounded - 0.1 * tuck),
         "lower_lip": C["lower_lip"] * (1 - 0.55 * press - 0.10 * wide - 0.10 * rounded - 0.15 * tuck),

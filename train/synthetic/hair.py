@@ -20,7 +20,7 @@ def locks(x: Tensor, y: Tensor, z: Tensor, P: Columns) -> Tensor:
 
 
 def hair(point: Point, ax: Tensor, ear: Tensor, relief: Tensor, P: Columns) -> Tensor:
-    """A cap on the skull behind the hair line, a curtain for long hair, and up to four balls: bun, tails, quiff."""
+    """A cap on the skull behind the hair line, a curtain for long hair, and up to four balls: bun, tails or animal ears, quiff."""
     x, y, z = point
     thick = P["hair_thick"]
     h = ellipsoid(x, y - 0.32, z + 0.12, P["head_width"] + thick, P["head_height"] + thick * 1.25, 0.88 + thick)
@@ -31,7 +31,8 @@ def hair(point: Point, ax: Tensor, ear: Tensor, relief: Tensor, P: Columns) -> T
     h = smooth_min(h, curtain, 0.12)
     h = smooth_max(h, P["ear_clear"] * 9.05 - 9.0 - ear, 0.06)
     h = smooth_min(h, length(x, y - P["bun_y"], z - P["bun_z"]) - P["bun"], 0.04)
-    h = smooth_min(h, length(ax - P["tail_x"], y - P["tail_y"], z + 0.2) - P["tail"], 0.04)
+    tail = P["tail"]
+    h = smooth_min(h, ellipsoid(ax - P["tail_x"], y - P["tail_y"], z + 0.2, tail, P["tail_half"], tail), 0.04)
     quiff = P["quiff"]
     top = ellipsoid(x - P["quiff_x"], y - P["quiff_y"], z - 0.28, quiff * 1.45, quiff * 0.75, quiff * 1.2)
     return (smooth_min(h, top, 0.15) + relief) * 0.9
@@ -55,8 +56,8 @@ def beard(point: Point, ax: Tensor, lips: Mouth, relief: Tensor, P: Columns) -> 
     ring = (length(x / (P["mouth_half"] + 0.05), middle / (gap + 0.105)) - 1) * 0.14
     cheek = P["beard_top"] + 1.7 * (ax - 0.22).clamp(min=0).square() - y
     fuzz = torch.sin(23 * x + 2 * torch.sin(11 * y)) * torch.sin(19 * y) * 0.012
-    thick = P["beard"] * (1.1 - 0.7 * smooth_step(0.25, 0.75, ax))
-    full = smooth_max(lips.skin - thick - fuzz, smooth_min(cheek, ring, 0.10) * -0.8, 0.13)
+    thick = (P["beard"] + fuzz) * (1.1 - 0.5 * smooth_step(0.25, 0.75, ax))
+    full = smooth_max(lips.skin - thick, smooth_min(cheek, ring, 0.10) * -0.8, 0.13)
     y0 = P["mouth_y"]
     whiskers = capsule((ax, y, z), (0.03, y0 + 0.135, 0.76), (P["mouth_width"], y0 + 0.05, 0.62)) - P["moustache"]
     return torch.minimum(full, whiskers + 0.15 * relief)

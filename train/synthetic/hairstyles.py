@@ -9,10 +9,10 @@ from train.synthetic.looks import Identity, Numbers, colour_numbers
 
 AWAY = -9.0
 MEN = ("short", "short", "side", "side", "quiff", "curly", "afro", "fringe", "bald", "long", "top knot")
-WOMEN = ("long", "long", "bob", "bob", "bun", "pigtails", "curly", "afro", "side", "fringe", "wavy", "short")
+WOMEN = ("long", "long", "bob", "bob", "bun", "pigtails", "curly", "afro", "side", "fringe", "wavy", "short", "headscarf")
 WORDS = {"short": "short hair", "side": "side parting", "fringe": "a fringe", "bald": "no hair", "quiff": "a quiff"}
 WORDS |= {"long": "long hair", "bob": "a bob", "bun": "a bun", "pigtails": "buns", "curly": "curls", "afro": "an afro"}
-WORDS |= {"wavy": "waves", "top knot": "a top knot"}
+WORDS |= {"wavy": "waves", "top knot": "a top knot", "headscarf": "a headscarf"}
 COLOUR_WORDS = {"241a18": "black", "33221d": "black", "3a251c": "brown", "5a3825": "brown", "7d4a28": "brown"}
 COLOUR_WORDS |= {"a8682f": "tawny", "d9a657": "blond", "efd49a": "blond", "b5462a": "red", "c8643a": "red"}
 COLOUR_WORDS |= {"9b9794": "grey", "c9c4bd": "grey", "e8e4de": "white", "4a5fa0": "blue", "c65b86": "pink"}
@@ -22,29 +22,46 @@ BASE: Numbers = {
     "hair_thick": 0.07, "hair_line": 0.60, "hair_slope": 1.25, "parting": 0.0, "peak": 0.0,
     "groove_depth": 0.012, "groove_rate": 26.0, "groove_x": 0.8, "groove_y": 0.35, "curl_depth": 0.0, "curl_rate": 8.0,
     "long_x": 0.1, "long_y": AWAY, "long_z": 0.1, "long_half": 0.1, "long_cut": 0.1, "ear_clear": 0.0,
-    "bun": 0.1, "bun_y": AWAY, "bun_z": 0.0, "tail": 0.1, "tail_x": 0.9, "tail_y": AWAY,
+    "bun": 0.1, "bun_y": AWAY, "bun_z": 0.0, "tail": 0.1, "tail_half": 0.1, "tail_x": 0.9, "tail_y": AWAY,
     "quiff": 0.1, "quiff_x": 0.0, "quiff_y": AWAY, "beard": -1.0, "beard_top": -0.4, "moustache": AWAY, "top": 1.2,
 }  # fmt: skip
 
 
 def draw_hair(r: Random, who: Identity) -> tuple[str, str, Numbers]:
     """Words for style and colour, and the numbers."""
+    if who.style == "creature":
+        return _animal(r, who)
     style = r.choice(WOMEN if who.feminine else MEN)
     if who.age == "child" and style in ("bald", "top knot"):
         style = "fringe"
     code = _colour(r, who)
     colour = palette.jitter(palette.from_hex(code), r, 0.01, 0.1)
+    brow = colour
+    if style == "headscarf":
+        colour = r.choice(who.harmony[2:])
     n = BASE | _style(r, style) | colour_numbers("hair", colour)
     darker = 0.5 if code in HAIR_PALE else 0.35
-    n |= colour_numbers("brow", palette.mixed(colour, palette.from_hex("33221d"), darker))
+    n |= colour_numbers("brow", palette.mixed(brow, palette.from_hex("33221d"), darker))
     if not who.feminine and who.age != "child":
         n |= _beard(r, style)
-    covered = style in ("long", "bob", "afro", "wavy")
+    covered = style in ("long", "bob", "afro", "wavy", "headscarf")
     n["ear_clear"] = 0.0 if covered or style == "bald" else 1.0
-    return WORDS[style], "" if style == "bald" else COLOUR_WORDS[code], n
+    return WORDS[style], "" if style in ("bald", "headscarf") else COLOUR_WORDS[code], n
 
 
 HAIR_PALE = (*palette.HAIR_GREY, "efd49a")
+
+
+def _animal(r: Random, who: Identity) -> tuple[str, str, Numbers]:
+    """A furry creature: its ears are tails of hair, a tuft may grow between them."""
+    kind = r.choice(tuple(ANIMALS))
+    colour = palette.jitter(palette.mixed(who.skin, r.choice(who.harmony), 0.25), r)
+    n = BASE | _style(r, r.choice(("bald", "short", "quiff", "fringe"))) | _style(r, kind)
+    n |= colour_numbers("hair", colour) | colour_numbers("brow", palette.mixed(colour, (0.02, 0.02, 0.03), 0.6))
+    return kind, "", n | {"top": max(n["top"], ANIMALS[kind])}
+
+
+ANIMALS = {"bear": 1.35, "rabbit": 1.75, "mouse": 1.45, "cat": 1.45}
 
 
 def _colour(r: Random, who: Identity) -> str:
@@ -113,7 +130,15 @@ STYLES: dict[str, dict[str, float | tuple[float, float]]] = {
     },
     "pigtails": {
         "hair_thick": 0.06, "hair_line": (0.54, 0.6), "groove_depth": 0.014, "tail_x": (0.90, 0.98),
-        "tail_y": (0.45, 0.65), "tail": (0.26, 0.33),
+        "tail_y": (0.45, 0.65), "tail": (0.26, 0.31), "tail_half": (0.26, 0.34),
+    },
+    "headscarf": LONG | {
+        "long_y": -0.55, "long_half": 1.2, "long_cut": 0.25, "hair_thick": 0.09, "hair_line": (0.50, 0.56), "parting": 0.0,
+        "groove_depth": 0.008, "groove_rate": 12.0,
     },
     "bald": {"hair_thick": -0.3},
+    "bear": {"tail_x": (0.58, 0.66), "tail_y": (0.98, 1.06), "tail": (0.20, 0.25), "tail_half": 0.24},
+    "rabbit": {"tail_x": (0.34, 0.40), "tail_y": (1.28, 1.38), "tail": (0.15, 0.18), "tail_half": (0.50, 0.60)},
+    "mouse": {"tail_x": (0.70, 0.76), "tail_y": (0.98, 1.04), "tail": (0.36, 0.42), "tail_half": 0.40},
+    "cat": {"tail_x": (0.56, 0.62), "tail_y": (1.02, 1.08), "tail": (0.15, 0.18), "tail_half": (0.34, 0.40)},
 }  # fmt: skip

@@ -12,7 +12,7 @@ from train.synthetic.palette import Colour
 Numbers = dict[str, float]
 
 SHAPES = ("oval", "oval", "round", "square", "long", "heart")
-STYLES = ("film", "film", "film", "toon", "toon", "soft", "soft", "vinyl", "wood")
+STYLES = ("film", "film", "film", "toon", "toon", "soft", "soft", "vinyl", "wood", "creature")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def draw_identity(r: Random) -> Identity:
     age = r.choices(("child", "adult", "elder"), (0.22, 0.6, 0.18))[0]
     tone = r.randrange(len(palette.SKINS))
     style = r.choice(STYLES)
-    skins = palette.WOODS if style == "wood" else palette.SKINS
+    skins = {"wood": palette.WOODS, "creature": palette.CREATURES}.get(style, palette.SKINS)
     skin = palette.jitter(palette.from_hex(skins[tone % len(skins)]), r, 0.008, 0.06)
     harmony = tuple(palette.jitter(palette.from_hex(text), r) for text in r.choice(palette.HARMONIES))
     return Identity(style, age, r.random() < 0.5, r.choice(SHAPES), skin, tone, harmony)
@@ -72,6 +72,8 @@ def draw_face(r: Random, who: Identity) -> Numbers:
     if who.age == "elder":
         n |= {"nose_tip": n["nose_tip"] * 1.1, "ear_size": n["ear_size"] * 1.15}
     n["ear_x"] = n["head_width"] + around(r, 0.035, 0.01)
+    if who.style == "creature":
+        n |= {"ear_size": 0.4, "ear_x": n["head_width"] - 0.25, "nose_tip": 0.105, "nose_width": 0.05}
     return n
 
 
@@ -93,11 +95,11 @@ def draw_eyes(r: Random, who: Identity) -> Numbers:
     eye_y = around(r, 0.0, 0.015) - (0.05 if who.age == "child" else 0.0)
     return {
         "eye_size": size, "eye_x": around(r, 0.31, 0.01), "eye_y": eye_y, "eye_z": 0.705 - size,
-        "eye_open": around(r, 0.56, 0.06) - (0.05 if who.age == "elder" else 0.0), "eye_tilt": around(r, 0.03, 0.06),
-        "socket": 0.70, "iris": around(r, 0.66, 0.03), "lash": 1.0 if who.feminine else 0.45,
+        "eye_open": around(r, 0.53, 0.05) - (0.05 if who.age == "elder" else 0.0), "eye_tilt": around(r, 0.03, 0.06),
+        "socket": 0.70, "iris": around(r, 0.69, 0.03), "lash": 1.0 if who.feminine else 0.45,
         "brow_thick": around(r, thick, 0.004), "brow_length": around(r, 0.175, 0.012) * (0.5 + 2.2 * size),
         "brow_arch": around(r, 0.075, 0.015), "brow_y": size + around(r, 0.165, 0.015),
-        "brow_slope": around(r, -0.12, 0.05),
+        "brow_slope": around(r, -0.17, 0.05),
         **colour_numbers("iris", palette.jitter(palette.from_hex(r.choice(palette.IRISES if who.tone < 5 or r.random() < 0.2 else palette.IRISES[:2])), r)),
     }  # fmt: skip
 
@@ -132,6 +134,7 @@ def draw_style(r: Random, who: Identity) -> Numbers:
         "outline": 1.0 if who.style == "toon" and r.random() < 0.5 else 0.0,
         "gloss": {"vinyl": 1.0, "wood": 0.35, "soft": 0.12}.get(who.style, 0.2),
         "grain": 1.0 if who.style == "wood" else 0.0,
+        "muzzle": 1.0 if who.style == "creature" else 0.0,
     }
 
 

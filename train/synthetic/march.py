@@ -29,7 +29,10 @@ Names = tuple[str, ...]
 
 
 class Walk(NamedTuple):
-    """State of rays: depth, distance there, and where they came nearest to a surface, counted in sample widths."""
+    """State of rays, stacked to one tensor for the kernel (so that it compiles once).
+
+    Depth, distance there, last stride, and where they came nearest to a surface, counted in sample widths.
+    """
 
     depth: Tensor
     distance: Tensor
@@ -41,34 +44,33 @@ class Walk(NamedTuple):
 class Kernels(NamedTuple):
     """One step of all rays (also a probe: depth 1), and the colour of all points."""
 
-    step: Callable[..., Walk]
+    step: Callable[..., Tensor]
     colour: Callable[..., Tensor]
 
 
-def _step(names: Names, table: Tensor, origin: Tensor, ray: Tensor, walk: Walk, cone: Tensor, boost: Tensor) -> Walk:
+def _step(names: Names, table: Tensor, origin: Tensor, ray: Tensor, walk: Tensor, cone: Tensor, boost: Tensor) -> Tensor:
     """Go on by the distance, further when leaving a surface; stay where the distance is below cone * depth."""
     P = {name: table[:, i : i + 1] for i, name in enumerate(names)}
-    t = walk.depth
+    t, last, stride, near_depth, near_ratio = walk.unbind(0)
     d = distance(origin[0] + ray[0] * t, origin[1] + ray[1] * t, origin[2] + ray[2] * t, P)
     reach = cone * P["sample"] * t
-    slope = (walk.distance - d) / walk.stride
+    slope = (last - d) / stride
     ahead = torch.where(d < NEAR, d / slope.clamp(SLOWEST, 1.0), d) * 0.94
-    stride = torch.where(d > walk.distance, d * boost, ahead) - reach * 0.5
+    stride = torch.where(d > last, d * boost, ahead) - reach * 0.5
     ratio = d / (P["sample"] * t)
-    nearer = ratio < walk.near_ratio
-    near_depth = torch.where(nearer, t, walk.near_depth)
+    near_depth = torch.where(ratio < near_ratio, t, near_depth)
     stride = torch.where(d > reach, stride.clamp(min=0.004), d.clamp(max=0))
-    return Walk((t + stride).clamp(max=12.0), d, stride.clamp(min=1e-4), near_depth, torch.minimum(ratio, walk.near_ratio))
+    t = (t + stride).clamp(max=12.0)
+    return torch.stack((t, d, stride.clamp(min=1e-4), near_depth, torch.minimum(ratio, near_ratio)))
 
 
 def _colour(
-    names: Names, table: Tensor, point: Tensor, ray: Tensor, normal: Tensor, occlusion: Tensor, shadow: Tensor,
-    behind: Tensor, cover: Tensor,
-) -> Tensor:  # fmt: skip
-    """Display RGB [rows, 3, samples] over what is behind."""
+    names: Names, table: Tensor, point: Tensor, ray: Tensor, normal: Tensor, light: Tensor, behind: Tensor
+) -> Tensor:
+    """Display RGB [rows, 3, samples] over what is behind; light: occlusion, shadow and cover, stacked."""
     P = {name: table[:, i : i + 1] for i, name in enumerate(names)}
-    value = shade(_point(point), _point(ray), _point(normal), occlusion, shadow, P)
-    return tone(torch.lerp(behind, torch.stack(value, 1), cover[:, None]))
+    value = shade(_point(point), _point(ray), _point(normal), light[0], light[1], P)
+    return tone(torch.lerp(behind, torch.stack(value, 1), light[2, :, None]))
 
 
 def _point(stacked: Tensor) -> Point:
@@ -80,7 +82,9 @@ def kernels(compiled: bool) -> Kernels:
     """The plain functions, or the same fused by torch.compile (static shapes)."""
     if not compiled:
         return Kernels(_step, _colour)
-    return Kernels(torch.compile(_step, dynamic=False), torch.compile(_colour, dynamic=False))
+    return Kernels(
+        torch.compile(_step, dynamic=False, fullgraph=True), torch.compile(_colour, dynamic=False, fullgraph=True)
+    )
 
 
 class Tracer:
@@ -96,17 +100,19 @@ class Tracer:
     def _march(
         self, table: Tensor, origin: Tensor, ray: Tensor, depth: Tensor, steps: int, cone: float, boost: float
     ) -> Walk:
-        walk = Walk(depth, torch.full_like(depth, 1e6), torch.ones_like(depth), depth, torch.full_like(depth, 1e6))
+        far, one = torch.full_like(depth, 1e6), torch.ones_like(depth)
+        walk = torch.stack(Walk(depth, far, one, depth, far))
         cone_tensor, boost_tensor = self._number(cone), self._number(boost)
         for _ in range(steps):
             walk = self._kernels.step(self._names, table, origin, ray, walk, cone_tensor, boost_tensor)
-        return walk
+        return Walk(*walk.unbind(0))
 
     def _probe(self, table: Tensor, origin: Tensor, offset: Tensor) -> Tensor:
-        one = torch.ones_like(origin[0])
-        walk = Walk(one, one, one, one, one)
-        zero = self._number(0.0)
-        return self._kernels.step(self._names, table, origin, offset, walk, zero, zero).distance
+        """Distances at origin + offset."""
+        walk = torch.ones(len(Walk._fields), *origin.shape[1:], device=self._device)
+        cone, boost = self._number(0.0), self._number(1.0)
+        offset = offset.expand_as(origin).contiguous()
+        return Walk(*self._kernels.step(self._names, table, origin, offset, walk, cone, boost).unbind(0)).distance
 
     def scout(self, table: Tensor, origin: Tensor, ray: Tensor, cone: float) -> Tensor:
         """Depth before which cones of `cone` sample widths around the rays meet nothing; FAR or more: never."""
@@ -120,14 +126,14 @@ class Tracer:
         cover = torch.where(escaped, 1 - walk.near_ratio.clamp(0, 1), 1.0)
         point = origin + ray * torch.where(escaped, walk.near_depth, walk.depth)
         normal = self._normal(table, point)
-        occlusion, shadow = self._occlusion(table, point, normal), self._shadow(table, point, normal)
-        return self._kernels.colour(self._names, table, point, ray, normal, occlusion, shadow, behind, cover)
+        light = torch.stack((self._occlusion(table, point, normal), self._shadow(table, point, normal), cover))
+        return self._kernels.colour(self._names, table, point, ray, normal, light, behind)
 
     def _normal(self, table: Tensor, point: Tensor) -> Tensor:
         total = torch.zeros_like(point)
         for corner in NORMAL_PROBES:
             way = torch.tensor(corner, dtype=torch.float32, device=self._device)[:, None, None] * 0.006
-            total += way * self._probe(table, point, way.expand_as(point))
+            total += way * self._probe(table, point, way)
         return torch.nn.functional.normalize(total, dim=0, eps=1e-12)
 
     def _occlusion(self, table: Tensor, point: Tensor, normal: Tensor) -> Tensor:
@@ -140,6 +146,6 @@ class Tracer:
         key = torch.stack([table[:, self._names.index(f"key_{axis}")] for axis in "xyz"])[:, :, None]
         start, shadow = point + normal * 0.02, torch.ones_like(point[0])
         for height in SHADOW_PROBES:
-            d = self._probe(table, start, (key * height).expand_as(start))
+            d = self._probe(table, start, key * height)
             shadow = torch.minimum(shadow, (d * (2.6 / height) + 0.25).clamp(0, 1))
         return shadow

@@ -65,6 +65,8 @@ def _skin(s: Scene, on_lips: Tensor, inside: Tensor, P: Columns) -> list[Tensor]
     where = torch.exp(-((ax - 0.3).square() * 12 + (y + 0.14).square() * 40))
     spots = P["freckles"] * smooth_step(0.72, 0.9, spots) * where
     lines = _wrinkles(s, P) * front
+    muzzle = P["muzzle"] * front * smooth_step(1.05, 0.9, length(x / 0.40, (y - P["mouth_y"] - 0.06) / 0.33)) * 0.8
+    snout = P["muzzle"] * front * smooth_step(1.1, 0.95, length(x / 0.125, (y - P["nose_y"] - 0.02) / 0.085))
     lid = smooth_step(P["eye_size"] * 1.16, P["eye_size"] * 1.10, s.eye.radius)
     lash = lid * smooth_step(0.034, 0.012, s.eye.above_upper.abs()) * (s.eye.z > 0) * (0.35 + 0.6 * P["lash"])
     seam = smooth_step(0.012, -0.004, lips.opening) * on_lips * (1 - inside)
@@ -72,6 +74,7 @@ def _skin(s: Scene, on_lips: Tensor, inside: Tensor, P: Columns) -> list[Tensor]
     for i, channel in enumerate("rgb"):
         value = P[f"skin_{channel}"] * (1 + blush * (0.10, -0.22, -0.20)[i]) * (1 - spots * (0.15, 0.25, 0.3)[i])
         value = value * (1 - lines * (0.25, 0.36, 0.38)[i])
+        value = mix(mix(value, value * 0.4 + 0.5, muzzle), 0.02, snout)
         value = mix(value, P[f"lip_{channel}"], on_lips * 0.9)
         value = value * (1 - 0.80 * seam) * (1 - 0.85 * lash)
         skin.append(mix(value, (0.11, 0.014, 0.018)[i], inside))
@@ -99,7 +102,7 @@ def _eye(s: Scene, P: Columns) -> list[Tensor]:
     iris, pupil, ring = smooth_step(1.03, 0.95, radius), smooth_step(0.52, 0.45, radius), smooth_step(0.78, 1.0, radius)
     height, across = ny - P["gaze_dy"], side - P["gaze_dx"]
     fibres = 0.12 * torch.sin(40 * torch.atan2(height, across + 1e-5))
-    lit = 0.95 + 1.5 * smooth_step(0.3, -0.8, height / P["iris"]) + fibres
+    lit = 0.85 + 1.25 * smooth_step(0.3, -0.8, height / P["iris"]) + fibres
     shadow = 1 - 0.4 * smooth_step(0.07, 0.0, -eye.above_upper) * (eye.above_upper < 0.02)
     tinted = [P[f"iris_{channel}"] * lit * (1 - 0.75 * ring) * (1 - pupil) + 0.004 for channel in "rgb"]
     return [mix(torch.full_like(iris, (0.86, 0.84, 0.81)[i]), tinted[i], iris) * shadow for i in range(3)]

@@ -40,6 +40,8 @@ HARMONIES = (
     ("f7efe2", "cdb28c", "b1403f", "f3d9a0", "2f5a54"),
 )
 
+LIP_CONTRAST = 0.13
+
 
 def from_hex(text: str) -> Colour:
     """sRGB hex -> linear."""
@@ -78,4 +80,10 @@ def lip_colour(skin: Colour, painted: float) -> Colour:
     bare = (skin[0] * 0.70, skin[1] * 0.36, skin[2] * 0.40)
     dark = max(0.0, 1 - luminance(skin) / 0.16)
     bare = mixed(bare, (0.42, 0.105, 0.11), 0.75 * dark)
-    return mixed(bare, (0.50, 0.035, 0.06), 0.65 * painted)
+    choices = [mixed(bare, (0.50, 0.035, 0.06), 0.65 * painted), (skin[0] * 0.5, skin[1] * 0.2, skin[2] * 0.3)]
+    return next((lip for lip in choices if contrast(skin, lip) > LIP_CONTRAST), (0.62, 0.20, 0.20))
+
+
+def contrast(a: Colour, b: Colour) -> float:
+    """The largest difference of a channel, in display values 0..1."""
+    return max(abs(p ** (1 / 2.2) - q ** (1 / 2.2)) for p, q in zip(a, b, strict=True))

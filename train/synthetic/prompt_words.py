@@ -19,8 +19,8 @@ def _named(text: str) -> dict[str, str]:
 
 
 ENGLISH = _named("""
-zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen \
-nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen \
+eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
 Sunday Monday Tuesday Wednesday Thursday Friday Saturday
 January February March April May June July August September October November December
 first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth \
@@ -29,8 +29,8 @@ today tomorrow yesterday minus
 """)
 
 SPANISH = _named("""
-cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete dieciocho \
-diecinueve veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa - mil -
+cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete \
+dieciocho diecinueve veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa - mil -
 domingo lunes martes miércoles jueves viernes sábado
 enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
 - - - - - - - - - - - - - - - - - - - -
@@ -48,8 +48,8 @@ aujourd'hui demain hier moins
 """)
 
 ITALIAN = _named("""
-zero uno due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici diciassette \
-diciotto diciannove venti trenta quaranta cinquanta sessanta settanta ottanta novanta cento mille milione
+zero uno due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici \
+diciassette diciotto diciannove venti trenta quaranta cinquanta sessanta settanta ottanta novanta cento mille milione
 domenica lunedì martedì mercoledì giovedì venerdì sabato
 gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre
 primo secondo terzo quarto quinto sesto settimo ottavo nono decimo undicesimo dodicesimo tredicesimo \

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from flashtalk.errors import ConfigError, InputError
-from flashtalk.media.audio import read_audio_all
 from train.synthetic.align import Alignment, align
 from train.synthetic.espeak import SpeechMaker
 from train.synthetic.phonemes import Samples, Utterance
@@ -22,8 +23,9 @@ from train.synthetic.voices import EspeakVoice
 SOUNDS = Path("/usr/share/asterisk/sounds")
 """Where Debian's packages asterisk-core-sounds-*-g722 put them."""
 
-LEAST_CONFIDENCE = 0.3
-MOST_HELD = 0.12
+LEAST_CONFIDENCE = 0.12
+"""On 77 prompts with their own text 0.20 +- 0.07, with another prompt's text 0.03 +- 0.06."""
+MOST_HELD = 0.1
 _RATES_WPM = (135, 175)
 
 
@@ -82,9 +84,21 @@ def human_utterances(
         for name, text in known.items():
             path = root / speaker.folder / f"{name}.g722"
             if path.is_file():
-                utterance, _ = prompt(maker, speaker, read_audio_all(path), text)
+                utterance, _ = prompt(maker, speaker, decoded(path), text)
                 if utterance is not None:
                     yield utterance
+
+
+def decoded(path: Path) -> Samples:
+    """A raw G.722 file at 16 kHz; InputError `audio_unreadable`. PyAV is loaded here: machines that train need none."""
+    import av  # noqa: PLC0415
+
+    try:
+        with av.open(str(path), format="g722") as container:
+            pieces = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is no G.722 sound ({error})", code="audio_unreadable") from error
+    return np.concatenate(pieces).astype(np.float32) / np.float32(32768)
 
 
 def prompt(maker: SpeechMaker, speaker: Speaker, samples: Samples, text: str) -> tuple[Utterance | None, Alignment]:

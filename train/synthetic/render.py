@@ -38,6 +38,7 @@ class Renderer:
             raise InputError(f"{samples_per_axis} samples an axis; 1 or 2 can be drawn", code="samples")
         self._device = torch.device(device)
         self._compiled = compiled and self._device.type == "cuda"
+        self._full_batches = self._compiled
         self._samples = samples_per_axis
         self._rows = 8192 if self._device.type == "cuda" else 512
         self._traits = Traits(self._device)
@@ -78,7 +79,7 @@ class Renderer:
         """Row numbers in batches; compiled kernels get full ones, the last filled up with a row that is drawn twice."""
         for start in range(0, len(rows), self._rows):
             part = rows[start : start + self._rows]
-            missing = self._rows - len(part) if self._compiled else 0
+            missing = self._rows - len(part) if self._full_batches else 0
             yield torch.cat((part, part[:1].expand(missing)))
 
     def _scout(self, tracer: Tracer, table: Tensor, names: tuple[str, ...], u: Tensor, v: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ def _rays(table: Tensor, names: tuple[str, ...], u: Tensor, v: Tensor) -> tuple[
     ray = torch.stack((u * scale, v * scale, torch.full_like(u, -1.0)))
     zero = torch.zeros_like(u)
     origin = torch.stack((zero, zero + table[:, names.index("camera_y"), None], zero + CAMERA_Z))
-    return origin, torch.nn.functional.normalize(ray, dim=0)
+    return origin, torch.nn.functional.normalize(ray, dim=0).contiguous()
 
 
 def _check(characters: Sequence[Character], poses_BP: Tensor, size_px: tuple[int, int]) -> None:

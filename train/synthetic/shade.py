@@ -100,7 +100,7 @@ def _toon(
     dark = 1 - 0.65 * _depth_in_mouth(s, weights)
     shade_tint = (0.74, 0.66, 0.70)
     return [
-        coat.albedo[i] * mix(torch.full_like(bright, shade_tint[i]), 1.12, bright) * (1.25 + gleam) * dark * ink + glint
+        coat.albedo[i] * mix(torch.full_like(bright, shade_tint[i]), 1.10, bright) * (1.12 + gleam) * dark * ink + glint
         for i in range(3)
     ]
 

@@ -47,6 +47,8 @@ def draw_character(seed: int, split: str = "train") -> Character:
 
 def caption(character: Character) -> str:
     """What one sees, in plain English, at most 40 bytes."""
+    if character.style == "creature":
+        return f"a furry {character.hair}" + (f" with {character.wears}" if character.wears else "")
     noun = {"child": ("boy", "girl"), "adult": ("man", "woman"), "elder": ("old man", "old woman")}[character.age]
     person = f"a {noun[character.feminine]}" if character.age != "elder" else f"an {noun[character.feminine]}"
     details = [f"{character.hair_colour} {character.hair}" if character.hair_colour else character.hair]

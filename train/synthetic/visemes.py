@@ -57,21 +57,21 @@ _GRIPS: dict[str, tuple[float, float, float]] = {
     "MBP": (1.0, 2.0, 0.2),
     "FV": (1.0, 2.0, 0.2),
     "TH": (0.8, 0.6, 1.5),
-    "TDN": (0.7, 0.3, 1.2),
-    "L": (0.5, 0.3, 1.5),
+    "TDN": (0.55, 0.3, 1.2),
+    "L": (0.45, 0.25, 1.5),
     "SZ": (1.3, 0.8, 1.0),
     "SHCH": (1.2, 1.3, 1.0),
     "R": (0.6, 0.9, 0.6),
-    "KG": (0.4, 0.12, 0.6),
+    "KG": (0.3, 0.12, 0.6),
     "OO": (1.0, 1.5, 0.5),
 }
 """Consonant's viseme -> how firmly it holds (jaw, lips, tongue) against its neighbours."""
 
-_VOWEL_GRIP = (1.0, 1.0, 0.5)
+_VOWEL_GRIP = (1.4, 1.3, 0.5)
 _FAINT = {"HH": 0.3, "Q": 0.2}
 """Sounds made in the throat: the mouth already has the shape of what comes next."""
 
-_STRESS_SCALE = {0: 0.82, 1: 1.0, 2: 0.92}
+_STRESS_SCALE = {0: 0.86, 1: 1.08, 2: 0.98}
 _MOVE_AT = 0.45
 """Part of a diphthong after which its second shape begins."""
 

@@ -13,6 +13,7 @@ PATTERNS = ("plain", "plain", "plain", "stripes", "pinstripes", "dots", "check")
 BACKGROUNDS = ("gradient", "gradient", "bokeh", "stripes", "disc", "window", "shelf", "rays")
 HATS = ("beanie", "beanie", "bobble", "brim", "cap", "bowler")
 FLAT_HAIR = ("short hair", "long hair", "a bob", "no hair", "a fringe", "waves")
+COVERED = ("long hair", "a bob", "an afro", "waves", "a headscarf", "bear", "rabbit", "mouse", "cat")
 
 NO_HAT: Numbers = {
     "hat_grow": 0.1, "hat_height": 0.2, "hat_line": 9.0, "hat_tilt": 0.0, "hat_ribs": 0.0, "hat_band": 0.1,
@@ -30,7 +31,7 @@ def draw_clothes(r: Random, who: Identity, hair: str, numbers: Numbers) -> tuple
     n["scarf"] = AWAY
     if garment in ("tee", "vee") and r.random() < 0.14:
         n["scarf"], wears = r.uniform(0.12, 0.15), "a scarf"
-    if who.feminine and hair not in ("long hair", "a bob", "an afro", "waves") and r.random() < 0.5:
+    if who.feminine and hair not in COVERED and r.random() < 0.5:
         n |= {"ring": r.uniform(0.05, 0.08), "ring_drop": r.uniform(0.22, 0.3), "ring_hoop": float(r.random() < 0.5)}
     if hair in FLAT_HAIR and r.random() < 0.22:
         style = r.choice(HATS)

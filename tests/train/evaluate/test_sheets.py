@@ -23,7 +23,10 @@ def test_truth_stands_above_what_was_generated_at_the_same_frames() -> None:
 
 def test_pages_are_stacked_whole() -> None:
     wide, tall = sheet([film(0, 3)], ["x"], []), sheet([film(0, 1), film(9, 1)], ["x", "y"], [])
-    assert stacked([wide, tall]).size == (3 * CELL_PX, 2 * LABEL_PX + 3 * CELL_PX)
+    page = np.asarray(stacked([wide, tall]))
+    assert page.shape == (2 * LABEL_PX + 3 * CELL_PX, 3 * CELL_PX, 3)
+    assert page[LABEL_PX + CELL_PX // 2, [80, 240, 400], 0].tolist() == [0, 1, 2]
+    assert page[2 * LABEL_PX + 2 * CELL_PX + CELL_PX // 2, [80, 240], 0].tolist() == [9, 255], "white where nothing is"
 
 
 def test_visemes_are_found_where_they_are_said() -> None:
