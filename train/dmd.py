@@ -19,7 +19,6 @@ from torch import Tensor
 from flashtalk.models.dit import DiT
 from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.vae import WanVAE
-from flashtalk.ops.attention import select_attention
 from flashtalk.types import LatentCodec
 from train.config import DmdTraining, load_train_config, micro_batch_sizes
 from train.data import draw_pool
@@ -27,7 +26,7 @@ from train.dmd_losses import Scores
 from train.draws import Draws
 from train.ema import Ema
 from train.encoders import Rows, frozen_rows
-from train.fsdp import computing, shard
+from train.fsdp import computing
 from train.launch import command, open_ranks, overrides_of
 from train.loop import Stats, run_loop
 from train.optim import Optimiser
@@ -36,10 +35,9 @@ from train.pool import ClipPool
 from train.progress import Progress
 from train.ranks import Ranks
 from train.rollout import Roller, Rollout, Start
-from train.stages import export, get_module
+from train.stages import export, get_dit, get_module
 from train.states import RunState
 from train.velocity import Conditions
-from train.weights import stored_dtype
 
 REFERENCE = 0
 """The chunk whose first frame is a rollout's portrait."""
@@ -166,8 +164,10 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     rows = frozen_rows(config, ranks, pool)
     codec = get_module(model, "codec", ranks.device, weights=config.weights, required=True).requires_grad_(False)
     assert isinstance(codec, LightCodec | WanVAE)
-    student, fake = (_role(config, ranks, trainable=True) for _ in range(2))
-    teacher = _role(config, ranks, trainable=False)
+    student, fake, teacher = (
+        get_dit(model, ranks, config.shard, weights=config.weights, required=True, trainable=trainable)
+        for trainable in (True, True, False)
+    )
     replicas = ranks if config.shard.placement == "replicate" else None
     turns = Turns(
         Stage(config, Draws(run.seed), ranks, pool, rows, codec),
@@ -185,24 +185,6 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     with turns.ema.swapped():
         export(folder, {"dit": student}, model, ranks, weights=config.weights, source="train.dmd")
     return folder
-
-
-def _role(config: DmdTraining, ranks: Ranks, *, trainable: bool) -> DiT:
-    dit = get_module(config.model, "dit", ranks.device, weights=config.weights, required=True)
-    assert isinstance(dit, DiT)
-    dit.requires_grad_(trainable)
-    if not trainable:
-        _lower(dit)
-    shard(dit, ranks, config.shard)
-    dit.set_attention(select_attention("auto", ranks.device, torch.bfloat16)[1])
-    return dit
-
-
-def _lower(dit: DiT) -> None:
-    """A frozen network in the dtypes it is served in; it has no masters to keep."""
-    dtype_of = stored_dtype(dit)
-    for name, parameter in dit.named_parameters():
-        parameter.data = parameter.data.to(dtype_of(name))
 
 
 @command

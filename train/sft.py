@@ -16,7 +16,6 @@ import typer
 from torch import Tensor, nn
 
 from flashtalk.models.dit import DiT
-from flashtalk.ops.attention import select_attention
 from train.config import SftTraining, load_train_config, micro_batch_sizes
 from train.data import draw_pool
 from train.draws import Draws
@@ -31,7 +30,7 @@ from train.plan import SFT, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
 from train.ranks import Ranks
-from train.stages import export, get_module
+from train.stages import export, get_dit
 from train.states import RunState
 from train.velocity import Conditions, predict
 
@@ -90,11 +89,9 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     """Train, export the running mean of the weights; gives the checkpoint's folder."""
     run, model = config.run, config.model
     pool, held_out = (draw_pool(config, ranks, split) for split in ("train", "validation"))
-    dit = get_module(model, "dit", ranks.device, weights=config.weights, seed=run.seed)
-    assert isinstance(dit, DiT)
-    networks = nn.ModuleDict({"dit": shard(dit, ranks, config.shard)})
+    dit = get_dit(model, ranks, config.shard, weights=config.weights, seed=run.seed)
+    networks = nn.ModuleDict({"dit": dit})
     rows = _rows(config, ranks, networks, pool, held_out)
-    dit.set_attention(select_attention("auto", ranks.device, torch.bfloat16)[1])
     replicas = ranks if config.shard.placement == "replicate" else None
     optimiser = Optimiser(networks, config.optim, run.iterations, replicas=replicas)
     ema = Ema(networks, config.ema_decay)

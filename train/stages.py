@@ -19,7 +19,10 @@ from flashtalk.config import CheckpointConfig, LightCodecConfig, ModelConfig
 from flashtalk.config_file import to_tree
 from flashtalk.errors import CheckpointError
 from flashtalk.models.build import build_models_on_meta, named_modules
+from flashtalk.models.dit import DiT
+from flashtalk.ops.attention import select_attention
 from flashtalk.ops.seeds import mixed_seed
+from train.fsdp import ShardConfig, shard
 from train.ranks import Ranks
 from train.weights import export_component, fill_from_checkpoint, fill_random, stored_dtype
 
@@ -42,16 +45,58 @@ def get_module(
     Raises CheckpointError if there is no such folder, if it holds the network damaged or of another size, and, when
     it is `required`, if it does not hold it.
     """
-    module = dict(named_modules(build_models_on_meta(model)))[name]
+    module = on_meta(model, name)
+    fill(module, name, device, weights=weights, seed=seed, required=required)
+    return module
+
+
+def get_dit(
+    model: ModelConfig,
+    ranks: Ranks,
+    config: ShardConfig,
+    *,
+    weights: str | None,
+    seed: int = 0,
+    required: bool = False,
+    trainable: bool = True,
+) -> DiT:
+    """The transformer, sharded before it is filled: no rank ever holds a whole one. A frozen one is held in bf16.
+
+    Its attention is the fastest kernel of the device. Raises CheckpointError as `get_module`.
+    """
+    dit = on_meta(model, "dit")
+    assert isinstance(dit, DiT)
+    dit.requires_grad_(trainable)
+    shard(dit, ranks, config if trainable else replace(config, hold=config.compute))
+    fill(dit, "dit", ranks.device, weights=weights, seed=seed, required=required)
+    dit.requires_grad_(trainable)
+    dit.set_attention(select_attention("auto", ranks.device, config.low or torch.float32)[1])
+    return dit
+
+
+def on_meta(model: ModelConfig, name: str) -> nn.Module:
+    """The network `name` without memory."""
+    return dict(named_modules(build_models_on_meta(model)))[name]
+
+
+def fill(
+    module: nn.Module,
+    name: str,
+    device: torch.device,
+    *,
+    weights: str | None = None,
+    seed: int = 0,
+    required: bool = False,
+) -> None:
+    """Give a network, sharded or not, its weights; see `get_module`."""
     held = weights is not None and _holds(Path(weights), name)
     if required and not held:
         raise CheckpointError(f"{weights or 'no checkpoint'} was given as weights, and it does not hold the {name}")
     if weights is None or not held:
         fill_random(module, mixed_seed(seed, name), device)
-        return module
+        return
     checkpoint = open_checkpoint(CheckpointConfig(source=weights, verify="size"))
     fill_from_checkpoint(module, checkpoint, name, device)
-    return module
 
 
 def export(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,8 @@ def test_damage_is_told(tmp_path: Path) -> None:
     save_judge(Judge(TINY), tmp_path, {})
     settings = tmp_path / "judge.json"
     good = settings.read_text()
-    for text in ("{", "[]", json.dumps({"outputs": ["jaw"]}), good.replace('"hidden": 32', '"hidden": "x"')):
+    other = good.replace('"jaw"', '"chin"')
+    for text in ("{", "[]", "{}", other, good.replace('"hidden": 32', '"hidden": "x"')):
         settings.write_text(text)
         with pytest.raises(CheckpointError, match="train"):
             load_judge(tmp_path, CPU)
@@ -85,7 +85,7 @@ def test_read_uses_the_outputs_own_units() -> None:
 
 
 def test_targets_are_the_pose_and_the_characters_colours() -> None:
-    character = next(c for c in map(draw_character, range(200)) if c.hair != "no hair")
+    character = next(c for c in map(draw_character, range(200)) if c.hair_colour)
     bald = next(c for c in map(draw_character, range(200)) if c.hair == "no hair")
     poses_BP = poses(2, jaw=[0.3, 0.9], blink_left=1.0, blink_right=0.5, yaw=[-0.2, 0.1])
     said = targets([character, bald], poses_BP)

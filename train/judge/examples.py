@@ -17,6 +17,8 @@ from train.synthetic.traits import Character, draw_character
 
 SIZES_PX = ((256, 256), (256, 256), (256, 256), (320, 192), (192, 320))
 """(height, width): squares mostly, because that is what is served."""
+POPULATION = 65536
+"""Characters of a split; a renderer keeps all that it was shown (10 kB each)."""
 MOUTH = ("jaw", "wide", "round", "upper", "lower", "tuck", "press", "tongue", "smile")
 SPREAD = {
     "yaw": 0.28, "pitch": 0.16, "roll": 0.12, "shift_x": 0.1, "shift_y": 0.07, "lean": 0.05, "turn": 0.1,
@@ -25,7 +27,7 @@ SPREAD = {
 """Standard deviations; motion (train/synthetic/motion.py) stays inside of twice these."""
 PARTS = ("skin", "hair", "cloth")
 """Colours of a character's `numbers`, in the order of COLOUR_OUTPUTS; linear light."""
-DISPLAY_POWER, NO_HAIR = 2.2, "no hair"
+DISPLAY_POWER = 2.2
 SHARES = ("frown", "squint", "breath", "shrug")
 
 
@@ -44,7 +46,7 @@ class Examples:
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
         """uint8 squares_BCHW on the renderer's device and targets [B, outputs] (NaN: it has no such thing)."""
-        characters = [draw_character(self._integer(2**31), self.split) for _ in range(count)]
+        characters = [draw_character(self._integer(POPULATION), self.split) for _ in range(count)]
         poses_BP = random_poses(count, self._generator)
         size_px = SIZES_PX[self._integer(len(SIZES_PX))]
         scale = self.side_px / 256
@@ -86,13 +88,13 @@ def targets(characters: list[Character], poses_BP: Tensor) -> Tensor:
 
 
 def colours(characters: list[Character]) -> Tensor:
-    """CIE Lab [B, 9] of skin, hair and clothes; hair that is not there is NaN."""
+    """CIE Lab [B, 9] of skin, hair and clothes; hair that is not there, or covered, is NaN."""
     names = [f"{part}_{channel}" for part in PARTS for channel in "rgb"]
     linear = torch.tensor([[character.numbers[name] for name in names] for character in characters])
     shown = linear.clamp(0, 1) ** (1 / DISPLAY_POWER)
     lab = rgb_to_lab(shown.unflatten(1, (len(PARTS), 3)).permute(2, 0, 1)).permute(1, 2, 0)
-    bald = torch.tensor([character.hair == NO_HAIR for character in characters])
-    lab[bald, PARTS.index("hair")] = math.nan
+    unseen = torch.tensor([not character.hair_colour for character in characters])
+    lab[unseen, PARTS.index("hair")] = math.nan
     return lab.flatten(1)
 
 

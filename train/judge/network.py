@@ -31,10 +31,10 @@ class JudgeConfig:
     picture_px: int = 256
     """Pictures are brought to this square first; the whole is seen at half of it."""
     mouth_px: int = 96
-    mouth_reach: float = 0.5
+    mouth_reach: float = 0.45
     mouth_x: float = 0.0
     """Where the closer look starts, -1..1 from left to right; the network moves it."""
-    mouth_y: float = 0.3
+    mouth_y: float = 0.15
     widths: tuple[int, ...] = (24, 48, 72, 96, 128)
     hidden: int = 256
 

@@ -45,6 +45,7 @@ def draw_hair(r: Random, who: Identity) -> tuple[str, str, Numbers]:
     if not who.feminine and who.age != "child":
         n |= _beard(r, style)
     covered = style in ("long", "bob", "afro", "wavy", "headscarf")
+    n["ear_tuck"] = 0.12 if covered else 0.0
     n["ear_clear"] = 0.0 if covered or style == "bald" else 1.0
     return WORDS[style], "" if style in ("bald", "headscarf") else COLOUR_WORDS[code], n
 
@@ -58,10 +59,10 @@ def _animal(r: Random, who: Identity) -> tuple[str, str, Numbers]:
     colour = palette.jitter(palette.mixed(who.skin, r.choice(who.harmony), 0.25), r)
     n = BASE | _style(r, r.choice(("bald", "short", "quiff", "fringe"))) | _style(r, kind)
     n |= colour_numbers("hair", colour) | colour_numbers("brow", palette.mixed(colour, (0.02, 0.02, 0.03), 0.6))
-    return kind, "", n | {"top": max(n["top"], ANIMALS[kind])}
+    return kind, "", n | {"ear_tuck": 0.0, "top": max(n["top"], ANIMALS[kind])}
 
 
-ANIMALS = {"bear": 1.35, "rabbit": 1.75, "mouse": 1.45, "cat": 1.45}
+ANIMALS = {"bear": 1.35, "rabbit": 1.8, "mouse": 1.45, "cat": 1.45}
 
 
 def _colour(r: Random, who: Identity) -> str:
@@ -138,7 +139,7 @@ STYLES: dict[str, dict[str, float | tuple[float, float]]] = {
     },
     "bald": {"hair_thick": -0.3},
     "bear": {"tail_x": (0.58, 0.66), "tail_y": (0.98, 1.06), "tail": (0.20, 0.25), "tail_half": 0.24},
-    "rabbit": {"tail_x": (0.34, 0.40), "tail_y": (1.28, 1.38), "tail": (0.15, 0.18), "tail_half": (0.50, 0.60)},
+    "rabbit": {"tail_x": (0.34, 0.40), "tail_y": (1.22, 1.30), "tail": (0.15, 0.18), "tail_half": (0.46, 0.54)},
     "mouse": {"tail_x": (0.70, 0.76), "tail_y": (0.98, 1.04), "tail": (0.36, 0.42), "tail_half": 0.40},
     "cat": {"tail_x": (0.56, 0.62), "tail_y": (1.02, 1.08), "tail": (0.15, 0.18), "tail_half": (0.34, 0.40)},
 }  # fmt: skip

@@ -107,13 +107,14 @@ def draw_eyes(r: Random, who: Identity) -> Numbers:
 def draw_mouth(r: Random, who: Identity) -> Numbers:
     """Mouth and lips; every lip is thick and red enough to be seen."""
     full = 0.006 if who.feminine else 0.0
+    base = palette.mixed(who.skin, (0.55, 0.10, 0.10), 0.75) if who.style == "creature" else who.skin
     painted = r.uniform(0.3, 1.0) if who.feminine and who.age != "child" else r.uniform(0.0, 0.2)
     return {
         "mouth_y": around(r, -0.475, 0.015), "mouth_width": around(r, 0.275, 0.012),
         "mouth_curve": around(r, 0.07, 0.015),
         "upper_lip": around(r, 0.042, 0.004) + full, "lower_lip": around(r, 0.052, 0.005) + full,
         "lip_paint": painted,
-        **colour_numbers("lip", palette.lip_colour(who.skin, painted)),
+        **colour_numbers("lip", palette.lip_colour(base, painted)),
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def _opening(ax: Tensor, across: Tensor, square: Tensor, line: Tensor, P: Column
 
 def _inside(x: Tensor, z: Tensor, base: Tensor, P: Columns) -> tuple[Tensor, Tensor]:
     """Two rows of teeth on an arc (the lower one moves with the jaw) and the tongue."""
-    arc = length(x * 0.92, z - 0.40) - 0.255
+    arc = length(x * 0.92, z - 0.40) - 0.272
     top = smooth_max(arc, (base - P["teeth_y"]).abs() - 0.07, 0.03)
     bottom = smooth_max(arc + 0.015, (base + P["teeth_drop"]).abs() - 0.05, 0.03)
     reach = P["tongue_reach"]

@@ -16,7 +16,7 @@ HAIR_BRIGHT = ("4a5fa0", "c65b86", "3f8f8a", "8a5bb0")
 IRISES = ("6e4526", "8a5c33", "3f7fa6", "4c8a63", "6c86a0", "8a6a2c")
 FRAMES = ("22201f", "6b3420", "2c3d5c", "b08a3c", "8a2f3a", "e8e0d0")
 METALS = ("d8ab48", "c8ccd2", "e7e1d8", "c8574a")
-CREATURES = ("8fc6a0", "8db8de", "c3a2dc", "e8a7b6", "b5cf7e", "7fc4c4")
+CREATURES = ("5fa878", "5b93cc", "9a74c4", "d97f93", "93b352", "4aa3a3", "d0914f", "8d8f9c")
 
 # background light, background deep, cloth, second cloth, accent: each row is one harmony
 HARMONIES = (

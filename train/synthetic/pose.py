@@ -71,7 +71,7 @@ def lip_gaps(poses_FP: Tensor) -> tuple[Tensor, Tensor]:
         poses_FP[:, POSE.index(name)] for name in ("jaw", "round", "upper", "lower", "tuck", "press")
     )
     parted = 1 - press
-    above = (0.055 * upper + 0.045 * jaw + 0.028 * rounded + 0.015 * tuck) * parted
+    above = (0.055 * upper + 0.045 * jaw + 0.028 * rounded + 0.028 * tuck) * parted
     below = (0.055 * lower + 0.25 * jaw + 0.028 * rounded) * parted * (1 - 0.9 * tuck)
     return above.clamp(min=0), below.clamp(min=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,7 @@ CROWD = 4
 def open_speech(config: SpeechConfig) -> Speech:
     """What the config names. Raises ConfigError(espeak_missing), InputError for a damaged corpus."""
     espeak = EspeakSpeech(SpeechMaker(config.espeak_library, config.espeak_data))
-    return espeak if config.corpus is None else MixedSpeech(espeak, read(config.corpus), config.corpus_share)
+    return espeak if config.corpus is None else MixedSpeech(espeak, read(Path(config.corpus)), config.corpus_share)
 
 
 class EspeakSpeech:

@@ -39,6 +39,7 @@ def draw_character(seed: int, split: str = "train") -> Character:
     numbers |= looks.draw_mouth(r, who) | looks.draw_skin(r, who)
     hair, hair_colour, hair_numbers = draw_hair(r, who)
     numbers |= hair_numbers
+    numbers["ear_x"] -= numbers.pop("ear_tuck")
     wears, clothes = draw_clothes(r, who, hair, numbers)
     numbers |= clothes
     numbers |= looks.draw_style(r, who) | looks.draw_light(r) | looks.draw_camera(r, numbers)
