@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from flashtalk.models.light_codec import LightCodec
 from train.codec_losses import CodecWeights, codec_loss, psnr_db
@@ -24,6 +24,7 @@ from train.progress import Progress
 from train.ranks import Ranks
 from train.stages import export, get_module, with_latent_statistics
 
+LATENT_GAIN = 4.0
 FRAMES_MEASURED = 33
 """Of each clip, for validation and latent statistics: a chunk, as it is served."""
 
@@ -49,17 +50,16 @@ class CodecStep:
 
 def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
     """Train, measure, export; gives the checkpoint's folder."""
-    plain, run = with_latent_statistics(config.model, [], []), config.run
+    run = config.run
     frames_NFCHW = draw_frames(config.data, config.stream, ranks, run.seed, "train")
-    codec = get_module(plain, "codec", ranks.device, seed=run.seed)
-    assert isinstance(codec, LightCodec)
+    codec = _open(config, ranks)
     optimiser = Optimiser(codec, config.optim, run.iterations, replicas=ranks)
     step, draws = CodecStep(codec, config, ranks.device), Draws(run.seed)
     with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
         for iteration in range(run.iterations):
             numbers = draws.generator(iteration, 0, "codec", ranks.rank)
             noise = draws.generator(iteration, 0, "codec noise", ranks.rank, ranks.device)
-            pixels = draw_windows(frames_NFCHW, config.batch, config.frames, numbers)
+            pixels = draw_windows(frames_NFCHW, config, numbers)
             loss, parts = step.loss(pixels, noise)
             optimiser.backward(loss)
             optimiser.step()
@@ -67,19 +67,45 @@ def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
     validation = draw_frames(config.data, config.stream, ranks, run.seed, "validation")
     measured = measure_codec(codec, frames_NFCHW, validation, ranks)
     progress.summary(measured)
-    model = with_latent_statistics(plain, measured["latent_mean"], measured["latent_std"])
+    model = config.model
+    if not config.decoder_only:
+        model = with_latent_statistics(model, measured["latent_mean"], measured["latent_std"])
     folder = Path(run.out) / "checkpoint"
-    export(folder, {"codec": codec}, model, ranks, weights=None, source="train.codec")
+    export(folder, {"codec": codec}, model, ranks, weights=config.weights, source="train.codec")
     return folder
 
 
-def draw_windows(frames_NFCHW: Tensor, batch: int, frames: int, numbers: torch.Generator) -> Tensor:
-    """Random stretches of random clips -> pixels_BCFHW in [-1, 1]."""
-    clips, length = frames_NFCHW.shape[:2]
-    clip_B = torch.randint(clips, (batch, 1), generator=numbers)
-    start_B = torch.randint(length - frames + 1, (batch, 1), generator=numbers)
-    taken = frames_NFCHW[clip_B, start_B + torch.arange(frames)]
-    return taken.transpose(1, 2).float() / 127.5 - 1
+def _open(config: CodecTraining, ranks: Ranks) -> LightCodec:
+    """New, or as `weights` hold it. Latents are not normalised while the encoder learns: their scale still moves."""
+    model = config.model if config.decoder_only else with_latent_statistics(config.model, [], [])
+    codec = get_module(
+        model, "codec", ranks.device, weights=config.weights, seed=config.run.seed, required=config.decoder_only
+    )
+    assert isinstance(codec, LightCodec)
+    if config.weights is None:
+        widen_latents(codec)
+    codec.encoder.requires_grad_(not config.decoder_only)
+    return codec
+
+
+@torch.no_grad()
+def widen_latents(codec: LightCodec) -> None:
+    """Let latents begin at about unit scale: noise on smaller ones would be all that the decoder hears."""
+    last = [layer for layer in codec.encoder if isinstance(layer, nn.Conv2d)][-1]
+    last.weight.mul_(LATENT_GAIN)
+
+
+def draw_windows(frames_NFCHW: Tensor, config: CodecTraining, numbers: torch.Generator) -> Tensor:
+    """Random stretches of random clips, each cut to a square -> pixels_BCFHW in [-1, 1]."""
+    clips, length, _, height, width = frames_NFCHW.shape
+    side = (min(config.crop_px, height), min(config.crop_px, width))
+    limits = (clips, length - config.frames + 1, height - side[0] + 1, width - side[1] + 1)
+    windows = []
+    for _ in range(config.batch):
+        clip, first, top, left = (int(torch.randint(limit, (), generator=numbers)) for limit in limits)
+        window = frames_NFCHW[clip, first : first + config.frames, :, top : top + side[0], left : left + side[1]]
+        windows.append(window.transpose(0, 1))
+    return torch.stack(windows).float() / 127.5 - 1
 
 
 @torch.no_grad()

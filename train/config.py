@@ -95,16 +95,27 @@ class CodecTraining:
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    weights: str | None = None
+    """A checkpoint to go on from; its latent statistics are those of `model` (its model.yaml)."""
+    decoder_only: bool = False
+    """Keep the encoder, and with it the latents that a transformer was trained on."""
     batch: int = 16
     """Clips of an iteration on each rank."""
     frames: int = 13
-    latent_noise: float = 0.05
+    crop_px: int = 128
+    """Side of the squares that it learns from; more of them are better than whole pictures."""
+    latent_noise: float = 0.02
     """Standard deviation of noise on latents while the decoder learns: it will decode a model's, not the encoder's."""
     motion_weight: float = 4.0
     """Extra weight of pixels that move, by how much they do."""
     gradient_weight: float = 1.0
     latent_weight: float = 1e-4
     """Pulls latents to unit scale, where the decoder's soft clamp is straight."""
+
+    def problems(self) -> Iterator[str]:
+        """What does not fit together, as sentences."""
+        if self.decoder_only and self.weights is None:
+            yield "decoder_only needs weights: the checkpoint whose encoder is kept"
 
 
 @dataclass(frozen=True, kw_only=True)

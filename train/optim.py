@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from flashtalk.errors import FlashTalkError
+from train.muon import Muon
 from train.ranks import Ranks
 
 
@@ -24,6 +25,8 @@ from train.ranks import Ranks
 class OptimConfig:
     """How a network learns. Defaults are the paper's student (lr 2e-6) with Self-Forcing's Adam."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """muon: for networks trained from nothing that each rank holds whole (train/muon)."""
     learning_rate: float = 2e-6
     betas: tuple[float, float] = (0.0, 0.999)
     eps: float = 1e-8
@@ -82,10 +85,7 @@ class Optimiser:
         self.updates, self.bad, self._bad_in_a_row = 0, 0, 0
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         _assert_masters(self.parameters)
-        kind = AdamW16 if config.moments == "bfloat16" else _FusedAdamW
-        self.adam: torch.optim.Optimizer = kind(_groups(self.parameters, config), config)
-        for parameter in self.parameters.values():
-            self.adam.state[parameter] = _first_state(parameter, config)
+        self.adam = self._optimizer()
 
     def backward(self, loss: Tensor, parts: int = 1) -> None:
         """Add the gradients of one of `parts` micro-batches of an update.
@@ -122,6 +122,16 @@ class Optimiser:
     def set_counters(self, counters: dict[str, int]) -> None:
         """The inverse of `counters`."""
         self.updates, self.bad, self._bad_in_a_row = (counters[n] for n in ("updates", "bad", "bad_in_a_row"))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        config, groups = self.config, _groups(self.parameters, self.config)
+        if config.kind == "muon":
+            assert not any(isinstance(p, DTensor) for p in self.parameters.values()), "muon needs whole matrices"
+            return Muon(groups, rate=config.learning_rate, betas=config.betas, eps=config.eps)
+        adam = AdamW16(groups, config) if config.moments == "bfloat16" else _FusedAdamW(groups, config)
+        for parameter in self.parameters.values():
+            adam.state[parameter] = _first_state(parameter, config)
+        return adam
 
     def _move(self, norm: Tensor, rate: float) -> None:
         if self.config.clip_norm:

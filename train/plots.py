@@ -43,10 +43,8 @@ def point_plot(series: Mapping[str, Points], title: str, x_label: str, y_label: 
     """SVG text of a cloud of points a name; the same scale on both axes, so that a circle is round."""
     axes = _with_square_cells(_axes(series, log_y=False, y_from=None))
     drawn = [
-        f'<circle cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="{radius_px}" fill="{colour}" fill-opacity="0.5"/>'
+        f'<g fill="{colour}" fill-opacity="0.5">{_circles(axes, points, radius_px)}</g>'
         for colour, points in zip(_colours(len(series)), series.values(), strict=True)
-        for x, y in points
-        if axes.shows(x, y)
     ]
     return _document(axes, list(series), title, x_label, y_label, drawn)
 
@@ -114,6 +112,11 @@ def _stretches(points: Points, axes: _Axes) -> Iterator[list[tuple[float, float]
             run = []
     if run:
         yield run
+
+
+def _circles(axes: _Axes, points: Points, radius_px: float) -> str:
+    centres = ((axes.x(x), axes.y(y)) for x, y in points if axes.shows(x, y))
+    return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius_px}"/>' for x, y in centres)
 
 
 def _path(axes: _Axes, points: Points) -> str:

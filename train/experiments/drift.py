@@ -1,4 +1,4 @@
-"""Errors that grow by the chunk, and what rollouts cure: `python -m train.experiments.drift`, some 5 CPU minutes.
+"""Errors that grow by the chunk, and what rollouts cure: `python -m train.experiments.drift`, 3.5 CPU minutes.
 
 A chunk is nine frames of a phase that the sound turns and an identity that the reference shows, sharply or blurred.
 First what K > 1 does to drift, then what noise on the motion that the scores see does.

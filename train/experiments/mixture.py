@@ -1,4 +1,4 @@
-"""DMD on a two-dimensional mixture with an exact teacher: `python -m train.experiments.mixture`, about 4 CPU minutes.
+"""DMD on a two-dimensional mixture with an exact teacher: `python -m train.experiments.mixture`, 4.5 CPU minutes.
 
 Eight modes on a circle, weights 1:2 in turn. Shows that the loss, the critic, the ratio of updates and the sampler are
 right, and what each does when it is wrong.
@@ -252,7 +252,7 @@ def _clouds(start: ToyNetwork, trained: Trained) -> str:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="Fewer iterations: half a minute instead of four.")] = False,
+    quick: Annotated[bool, typer.Option(help="Fewer iterations: a minute instead of four.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for mixture.json and the plots.")] = None,
 ) -> None:
     """Print the table; with --out write it too."""

@@ -62,7 +62,7 @@ def speech_bounds(samples: Samples) -> tuple[float, float]:
     loud = np.flatnonzero(10 * np.log10(power + 1e-10) > 10 * np.log10(power.max() + 1e-10) - _FLOOR_DB)
     if len(loud) < 10:
         return 0.0, len(samples) / SAMPLE_RATE
-    return float(loud[0] * HOP_S), float(min((loud[-1] + 1) * HOP_S, len(samples) / SAMPLE_RATE))
+    return float(loud[0] * HOP_S), float(min(loud[-1] * HOP_S, len(samples) / SAMPLE_RATE))
 
 
 def cepstra(samples: Samples) -> Array:

@@ -136,7 +136,7 @@ def coloured_noise(like_BS: Tensor, slope_db_B: Tensor, generator: torch.Generat
 
 def babble(samples_BS: Tensor) -> Tensor:
     """Other rows of the batch, reversed in time and on top of each other: a crowd that nobody's lips belong to."""
-    shifts = range(1, min(4, len(samples_BS)) + 1)
+    shifts = range(1, max(1, min(4, len(samples_BS) - 1)) + 1)
     rows = [samples_BS.roll(shift, 0).flip(1).roll(1117 * shift, 1) for shift in shifts]
     return torch.stack(rows).sum(0)
 

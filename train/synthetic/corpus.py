@@ -200,7 +200,7 @@ def credits_of(sources: Sequence[str]) -> list[dict[str, str]]:
     named += [(f"{voice.program} {voice.name}", voice.licence) for voice in VOICES if voice.program in sources]
     if "espeak" in sources:
         named.append(("espeak-ng", "the program is GPL-3.0-or-later, its sound is free to use"))
-    return [{"name": name, "licence": licence} for name, licence in named]
+    return [{"name": name, "licence": licence} for name, licence in dict.fromkeys(named)]
 
 
 def main(

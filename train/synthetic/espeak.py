@@ -30,6 +30,7 @@ _END_OF_LIST, _PHONEME_EVENT = 0, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _STOPS = frozenset({"B", "CH", "D", "DZ", "G", "JH", "K", "P", "Q", "T", "TS"})
 _LONGEST_CLOSURE_S = 0.09
+_LONGEST_MURMUR_S, _MURMUR_RMS = 0.07, 0.02
 _QUIET = 0.004
 """Of full scale: espeak's own pauses and closures are exact zeros, but a variant's echo may still sound there."""
 
@@ -198,7 +199,14 @@ def _phonemes(marks: list[tuple[int, str]], stresses: list[int], samples: Sample
             start = _closure(samples, mark, rate) if parts[0][0] in _STOPS else mark
             found[-3:] = [_ended(phoneme, start / rate) for phoneme in found[-3:]]
             found.extend(_divided(parts, start / rate, end / rate, stress))
+        elif found and _murmured(samples[mark:end], rate):
+            found[-1] = replace(found[-1], end_s=end / rate)
     return tuple(phoneme for phoneme in found if phoneme.end_s > phoneme.start_s)
+
+
+def _murmured(samples: Samples, rate: int) -> bool:
+    """A nameless short piece that sounds (Italian and Russian have vowels without IPA) belongs to what it ends."""
+    return 0 < len(samples) < _LONGEST_MURMUR_S * rate and float(np.sqrt(np.mean(samples**2))) > _MURMUR_RMS
 
 
 def _closure(samples: Samples, burst: int, rate: int) -> int:

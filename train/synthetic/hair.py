@@ -20,7 +20,7 @@ def locks(x: Tensor, y: Tensor, z: Tensor, P: Columns) -> Tensor:
 
 
 def hair(point: Point, ax: Tensor, ear: Tensor, relief: Tensor, P: Columns) -> Tensor:
-    """A cap on the skull behind the hair line, a curtain for long hair, and up to four balls: bun, tails or animal ears, quiff."""
+    """A cap behind the hair line, a curtain for long hair, and up to four balls: bun, tails or animal ears, quiff."""
     x, y, z = point
     thick = P["hair_thick"]
     h = ellipsoid(x, y - 0.32, z + 0.12, P["head_width"] + thick, P["head_height"] + thick * 1.25, 0.88 + thick)
@@ -59,5 +59,7 @@ def beard(point: Point, ax: Tensor, lips: Mouth, relief: Tensor, P: Columns) -> 
     thick = (P["beard"] + fuzz) * (1.1 - 0.5 * smooth_step(0.25, 0.75, ax))
     full = smooth_max(lips.skin - thick, smooth_min(cheek, ring, 0.10) * -0.8, 0.13)
     y0 = P["mouth_y"]
-    whiskers = capsule((ax, y, z), (0.03, y0 + 0.135, 0.76), (P["mouth_width"], y0 + 0.05, 0.62)) - P["moustache"]
+    whiskers = (
+        capsule((ax, y, z), (0.04, y0 + 0.125, 0.76), (P["mouth_width"] * 1.05, y0 + 0.06, 0.675)) - P["moustache"]
+    )
     return torch.minimum(full, whiskers + 0.15 * relief)

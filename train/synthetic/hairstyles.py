@@ -9,7 +9,21 @@ from train.synthetic.looks import Identity, Numbers, colour_numbers
 
 AWAY = -9.0
 MEN = ("short", "short", "side", "side", "quiff", "curly", "afro", "fringe", "bald", "long", "top knot")
-WOMEN = ("long", "long", "bob", "bob", "bun", "pigtails", "curly", "afro", "side", "fringe", "wavy", "short", "headscarf")
+WOMEN = (
+    "long",
+    "long",
+    "bob",
+    "bob",
+    "bun",
+    "pigtails",
+    "curly",
+    "afro",
+    "side",
+    "fringe",
+    "wavy",
+    "short",
+    "headscarf",
+)
 WORDS = {"short": "short hair", "side": "side parting", "fringe": "a fringe", "bald": "no hair", "quiff": "a quiff"}
 WORDS |= {"long": "long hair", "bob": "a bob", "bun": "a bun", "pigtails": "buns", "curly": "curls", "afro": "an afro"}
 WORDS |= {"wavy": "waves", "top knot": "a top knot", "headscarf": "a headscarf"}
@@ -134,8 +148,8 @@ STYLES: dict[str, dict[str, float | tuple[float, float]]] = {
         "tail_y": (0.45, 0.65), "tail": (0.26, 0.31), "tail_half": (0.26, 0.34),
     },
     "headscarf": LONG | {
-        "long_y": -0.55, "long_half": 1.2, "long_cut": 0.25, "hair_thick": 0.09, "hair_line": (0.50, 0.56), "parting": 0.0,
-        "groove_depth": 0.008, "groove_rate": 12.0,
+        "long_y": -0.55, "long_half": 1.2, "long_cut": 0.25, "hair_thick": 0.09, "hair_line": (0.50, 0.56),
+        "parting": 0.0, "groove_depth": 0.008, "groove_rate": 12.0,
     },
     "bald": {"hair_thick": -0.3},
     "bear": {"tail_x": (0.58, 0.66), "tail_y": (0.98, 1.06), "tail": (0.20, 0.25), "tail_half": 0.24},

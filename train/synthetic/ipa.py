@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _TABLE = """
-i IY, ɪ IH, e EY, ɛ EH, æ AE, a AA, ɑ AA, ɒ AO, ɔ AO, o OW, ʊ UH, u UW, ʌ AH, ɐ AH, ə AX, ɘ AX, ɜ ER, ɚ ER, ɝ ER
+i IY, ɪ IH, ᵻ IH, e EY, ɛ EH, æ AE, a AA, ɑ AA, ɒ AO, ɔ AO, o OW, ʊ UH, u UW, ʌ AH, ɐ AH, ə AX, ɘ AX, ɜ ER, ɚ ER, ɝ ER
 ɨ IX, ɯ IX, ʉ UW, y UE, ʏ UE, ø OE, œ OE, ɵ UH, ɤ AX, ä AA, ɑu AW, au AW, aʊ AW, aɪ AY, ai AY, ɑɪ AY, eɪ EY
 ei EY, oʊ OW, əʊ OW, ou OW, ʌʊ OW, ʌʉ OW, əʉ OW, ɔɪ OY, ɔø OY, ɔʏ OY, oɪ OY, œy OY, o- AX, u- IX, a- AA, ə- AX
 i̪ IX, i. IX, əɹ ER, ər ER, ɜɹ ER, aa AA, ɐɪ AY, æɪ EY, æʊ AW, oi OY, ui UW Y, əɪ EY, ɛɪ EY, io Y OW, iou Y OW

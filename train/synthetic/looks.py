@@ -56,7 +56,8 @@ def draw_face(r: Random, who: Identity) -> Numbers:
         "head_width": around(r, 0.80, 0.025), "head_height": around(r, 0.80, 0.025), "head_depth": 0.86,
         "jaw_width": around(r, 0.60, 0.03) + 0.05 * broad, "jaw_length": around(r, 0.65, 0.025),
         "corner_x": 0.36, "corner_y": 0.42, "corner": 0.14,
-        "cheek": around(r, 0.30, 0.02), "chin": around(r, 0.225, 0.02) + 0.03 * broad, "chin_y": around(r, -0.70, 0.025),
+        "cheek": around(r, 0.30, 0.02), "chin": around(r, 0.225, 0.02) + 0.03 * broad,
+        "chin_y": around(r, -0.70, 0.025),
         "nose_y": around(r, -0.19, 0.025), "nose_z": around(r, 0.81, 0.025),
         "nose_tip": around(r, 0.092, 0.013) + 0.008 * broad, "nose_width": around(r, 0.072, 0.013),
         "nose_bridge": around(r, 0.055, 0.008),
@@ -92,6 +93,7 @@ def draw_eyes(r: Random, who: Identity) -> Numbers:
     size *= 1.08 if who.age == "child" else 0.95 if who.age == "elder" else 1.0
     size += 0.008 if who.feminine else 0.0
     thick = {"child": 0.028, "adult": 0.033, "elder": 0.037}[who.age] + (-0.005 if who.feminine else 0.006)
+    irises = palette.IRISES if who.tone < 5 or r.random() < 0.2 else palette.IRISES[:2]
     eye_y = around(r, 0.0, 0.015) - (0.05 if who.age == "child" else 0.0)
     return {
         "eye_size": size, "eye_x": around(r, 0.31, 0.01), "eye_y": eye_y, "eye_z": 0.705 - size,
@@ -100,7 +102,7 @@ def draw_eyes(r: Random, who: Identity) -> Numbers:
         "brow_thick": around(r, thick, 0.004), "brow_length": around(r, 0.175, 0.012) * (0.5 + 2.2 * size),
         "brow_arch": around(r, 0.075, 0.015), "brow_y": size + around(r, 0.165, 0.015),
         "brow_slope": around(r, -0.17, 0.05),
-        **colour_numbers("iris", palette.jitter(palette.from_hex(r.choice(palette.IRISES if who.tone < 5 or r.random() < 0.2 else palette.IRISES[:2])), r)),
+        **colour_numbers("iris", palette.jitter(palette.from_hex(r.choice(irises)), r)),
     }  # fmt: skip
 
 

@@ -48,7 +48,9 @@ class Kernels(NamedTuple):
     colour: Callable[..., Tensor]
 
 
-def _step(names: Names, table: Tensor, origin: Tensor, ray: Tensor, walk: Tensor, cone: Tensor, boost: Tensor) -> Tensor:
+def _step(
+    names: Names, table: Tensor, origin: Tensor, ray: Tensor, walk: Tensor, cone: Tensor, boost: Tensor
+) -> Tensor:
     """Go on by the distance, further when leaving a surface; stay where the distance is below cone * depth."""
     P = {name: table[:, i : i + 1] for i, name in enumerate(names)}
     t, last, stride, near_depth, near_ratio = walk.unbind(0)

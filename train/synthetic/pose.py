@@ -21,9 +21,9 @@ POSE: tuple[str, ...] = (
 
 jaw (opens), round (puckers), upper (lip raised), lower (lip dropped), tuck (lower lip under the upper teeth), press
 (lips rolled in), tongue (up and forward), smile, blink_left, blink_right, frown, squint, breath, shrug: 0..1.
-wide (negative is narrow), gaze_x, gaze_y, brow: -1..1. yaw (to the right
-of the picture), pitch (down), roll (top to the left), lean (torso, to the left), turn (torso, to the right): radians.
-shift_x, shift_y: head and torso, in head units (a head is 2 high). "left" and +x are the right side of the picture.
+wide (negative is narrow), gaze_x, gaze_y, brow: -1..1. shift_x, shift_y: all moves, head units (a head is 2 high).
+Radians: yaw (to the right of the picture), pitch (down), roll (top to the picture's left), lean (torso to the picture's
+left), turn (torso to the right). The character's "left" and +x are the right side of the picture.
 """
 
 VISEMES: dict[str, dict[str, float]] = {

@@ -65,7 +65,7 @@ def _pattern(r: Random, garment: str) -> Numbers:
 
 def _hat(r: Random, style: str, hair_thick: float) -> Numbers:
     grow = hair_thick + 0.06
-    n = {"hat_grow": grow, "hat_height": grow + 0.06, "hat_line": r.uniform(0.58, 0.66), "hat_tilt": 0.32, "top": 1.3}
+    n = {"hat_grow": grow, "hat_height": grow + 0.06, "hat_line": r.uniform(0.62, 0.69), "hat_tilt": 0.32, "top": 1.3}
     if style in ("beanie", "bobble"):
         n |= {"hat_ribs": 0.012, "hat_band": 0.13}
         return n | ({"ball": 0.19, "ball_y": 1.36, "top": 1.5} if style == "bobble" else {})

@@ -1,4 +1,4 @@
-"""Laws of the renderer: same in, same out; a pose moves its own part of the picture; the mouth's truth is what is seen."""
+"""Laws of the renderer: same in, same out; a pose moves its own part; the mouth's truth is what is seen."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def changed_rows_and_columns(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_a_picture_depends_on_nothing_but_its_own_row(renderer: Renderer, characters: list[Character]) -> None:
     a, b = characters
-    together = renderer.frames([a, b, a], poses(3, jaw=[0.0, 0.5, 0.5], yaw=[0.0, 0.2, -0.2]), SIZE)
+    together = renderer.frames([b, a, a], poses(3, jaw=[0.5, 0.0, 0.5], yaw=[0.2, 0.0, -0.2]), SIZE)
     alone = Renderer(torch.device("cpu")).frames([b], poses(1, jaw=0.5, yaw=0.2), SIZE)
     assert together.dtype == torch.uint8
     assert together.shape == (3, 3, *SIZE)
-    assert (together[1].int() - alone[0].int()).abs().max() <= 1
-    assert (together[0].float() - together[2].float()).abs().mean() > 1
+    assert (together[0].int() - alone[0].int()).abs().max() <= 1
+    assert (together[1].float() - together[2].float()).abs().mean() > 1
 
 
 def test_the_jaw_moves_only_the_lower_face(renderer: Renderer, characters: list[Character]) -> None:
     for character in characters:
         rows, columns = changed_rows_and_columns(draw(renderer, character), draw(renderer, character, jaw=0.7))
-        assert 0.5 < rows.quantile(0.03)
+        assert rows.quantile(0.03) > 0.5
         assert rows.quantile(0.9) < 0.9
         assert columns.quantile(0.03) > 0.2
         assert columns.quantile(0.97) < 0.8
@@ -63,7 +63,7 @@ def test_one_blink_moves_one_eye(renderer: Renderer, characters: list[Character]
         rest = draw(renderer, character)
         for side, low, high in (("left", 0.5, 0.75), ("right", 0.25, 0.5)):
             rows, columns = changed_rows_and_columns(rest, draw(renderer, character, **{f"blink_{side}": 1.0}))
-            assert 0.3 < rows.min()
+            assert rows.min() > 0.3
             assert rows.max() < 0.62
             assert low <= columns.min()
             assert columns.max() <= high
@@ -79,9 +79,9 @@ def test_shrug_and_breath_leave_the_face_alone(renderer: Renderer, characters: l
 def test_a_shift_moves_the_whole_picture_by_that_much(renderer: Renderer, characters: list[Character]) -> None:
     rest, moved = (draw(renderer, characters[0], shift_x=x) for x in (0.0, 0.2))
     step_px = round(0.2 * SIZE[0] / (2 * characters[0].numbers["zoom"]) * 7 / 6.3)
-    face = slice(40, 72)
-    aligned = (moved[:, face, 40 + step_px : 72 + step_px] - rest[:, face, 40:72]).abs().mean()
-    assert aligned < 0.4 * (moved[:, face, 40:72] - rest[:, face, 40:72]).abs().mean()
+    for part in (slice(40, 72), slice(100, 112)):
+        aligned = (moved[:, part, 20 + step_px : 92 + step_px] - rest[:, part, 20:92]).abs().mean()
+        assert aligned < 0.5 * (moved[:, part, 20:92] - rest[:, part, 20:92]).abs().mean()
 
 
 def mouth_area(pixels: Tensor, shut: Tensor) -> float:
@@ -100,7 +100,9 @@ def test_the_mouth_seen_follows_its_truth(renderer: Renderer, characters: list[C
 
 
 def test_every_viseme_is_another_picture(renderer: Renderer, characters: list[Character]) -> None:
-    shown = [columns for name, columns in VISEMES.items() if name in ("rest", "MBP", "FV", "SZ", "AA", "OO", "OH", "EE")]
+    shown = [
+        columns for name, columns in VISEMES.items() if name in ("rest", "MBP", "FV", "SZ", "AA", "OO", "OH", "EE")
+    ]
     frames = renderer.frames([characters[0]] * len(shown), torch.cat([poses(1, **c) for c in shown]), SIZE).float()
     mouths = frames[:, :, 60:104, 36:76]
     for a, b in pairwise(mouths):
@@ -108,13 +110,18 @@ def test_every_viseme_is_another_picture(renderer: Renderer, characters: list[Ch
 
 
 @pytest.mark.parametrize("size_px", [(128, 64), (64, 128), (96, 80)])
-def test_any_allowed_size_shows_the_head(renderer: Renderer, characters: list[Character], size_px: tuple[int, int]) -> None:
-    rest, blink = (renderer.frames(characters[:1], poses(1, **c), size_px)[0].float() for c in ({}, {"blink_left": 1.0}))
+def test_any_allowed_size_shows_the_head(
+    renderer: Renderer, characters: list[Character], size_px: tuple[int, int]
+) -> None:
+    rest, blink = (
+        renderer.frames(characters[:1], poses(1, **c), size_px)[0].float() for c in ({}, {"blink_left": 1.0})
+    )
     assert rest.shape == (3, *size_px)
     rows, columns = changed_rows_and_columns(rest, blink)
-    assert 0.15 < rows.min()
+    assert rows.min() > 0.15
     assert rows.max() < 0.65
-    assert 0.5 <= columns.min()
+    assert columns.min() >= 0.5
+    assert columns.max() < 0.8
 
 
 def test_four_samples_agree_with_one(characters: list[Character]) -> None:
