@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flashtalk.config import CheckpointConfig
+from flashtalk.config_file import CONFIG_ROOT
 from flashtalk.errors import CheckpointError
 from flashtalk.models.name_map import NameMap, Target, identity, identity_map
 from flashtalk.ops.seeds import mixed_seed
@@ -77,9 +78,7 @@ class Checkpoint:
 def open_checkpoint(config: CheckpointConfig) -> Checkpoint:
     """Find (or download) the folder and check every file against its manifest. Raises CheckpointError."""
     assert config.source is not None, "no checkpoint to open"
-    folder = Path(config.source)
-    if not folder.is_dir():
-        folder = _download(config.source, config.revision)
+    folder = _local_folder(config.source) or _download(config.source, config.revision)
     manifest = read_manifest(folder)
     _verify(folder, manifest["files"], config.verify)
     digest = hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
@@ -187,6 +186,11 @@ def sha256(file: Path) -> str:
     """Hex digest of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _local_folder(source: str) -> Path | None:
+    """The folder, seen from the working directory or beside configs/: what ships is found from anywhere."""
+    return next((folder for folder in (Path(source), CONFIG_ROOT.parent / source) if folder.is_dir()), None)
 
 
 def _download(source: str, revision: str | None) -> Path:

@@ -32,7 +32,7 @@ FLOORS = (
     ("cli cli_* commands __main__", "app ui"),
 )
 
-MAY_READ_ENVIRONMENT = ("app.py", "flashtalk/serving/launch.py", "flashtalk/cli*.py")
+MAY_READ_ENVIRONMENT = ("app.py", "flashtalk/serving/launch.py", "flashtalk/cli*.py", "train/launch.py")
 MAY_USE_DISTRIBUTED = ("flashtalk/parallel/*", "flashtalk/serving/*", "train/*")
 MAY_UNPICKLE = ("flashtalk/convert.py",)
 

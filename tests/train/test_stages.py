@@ -46,7 +46,7 @@ def checkpoint(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) ->
     """Codec, voice, SFT, DMD: two clips of one chunk each and two iterations a stage."""
     out = tmp_path_factory.mktemp("stages")
     (out / "tiny.yaml").write_text(yaml.safe_dump(to_tree(tiny_config.model)))
-    data = {"clips": 2, "chunks": 2, "width": 64, "height": 64, "workers": 1, "compiled": False}
+    data = {"clips": 2, "chunks": 2, "width": 64, "height": 64, "workers": 1, "compiled": False, "speech": {}}
     common = {f"data.{name}": value for name, value in data.items()}
     common |= {"run.iterations": 2, "run.log_every": 1, "stream": to_tree(tiny_config.stream), "batch": 2}
     shard = {"shard.placement": "replicate", "shard.compile": False}

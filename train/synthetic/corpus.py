@@ -219,7 +219,7 @@ def main(
     if unknown or not wanted:
         raise ConfigError(f"sources {sources!r}; choose from {', '.join(_SOURCES)}", code="sources")
     seconds = hours * 3600 / max(1, len(set(wanted) - {"human"}))
-    speaker = SpeakerConfig(seed=seed, library=library)
+    speaker = SpeakerConfig(seed=seed, espeak_library=library)
     listed = {path.stem.rsplit("-", 1)[-1]: read_texts(path) for path in texts or []}
     streams: list[Iterable[Utterance]] = []
     for name in wanted:

@@ -24,13 +24,16 @@ WOMEN = (
     "short",
     "headscarf",
 )
-WORDS = {"short": "short hair", "side": "side parting", "fringe": "a fringe", "bald": "no hair", "quiff": "a quiff"}
-WORDS |= {"long": "long hair", "bob": "a bob", "bun": "a bun", "pigtails": "buns", "curly": "curls", "afro": "an afro"}
-WORDS |= {"wavy": "waves", "top knot": "a top knot", "headscarf": "a headscarf"}
-COLOUR_WORDS = {"241a18": "black", "33221d": "black", "3a251c": "brown", "5a3825": "brown", "7d4a28": "brown"}
-COLOUR_WORDS |= {"a8682f": "tawny", "d9a657": "blond", "efd49a": "blond", "b5462a": "red", "c8643a": "red"}
-COLOUR_WORDS |= {"9b9794": "grey", "c9c4bd": "grey", "e8e4de": "white", "4a5fa0": "blue", "c65b86": "pink"}
-COLOUR_WORDS |= {"3f8f8a": "teal", "8a5bb0": "violet"}
+WORDS = {
+    "short": "short hair", "side": "side parting", "fringe": "fringe", "bald": "no hair", "quiff": "quiff",
+    "bob": "bob", "long": "long hair", "bun": "bun", "pigtails": "buns", "curly": "curls", "afro": "afro", "wavy": "waves",
+    "top knot": "top knot", "headscarf": "a headscarf",
+}  # fmt: skip
+COLOUR_WORDS = {
+    "241a18": "black", "33221d": "black", "3a251c": "brown", "5a3825": "brown", "7d4a28": "brown", "a8682f": "tawny",
+    "d9a657": "blond", "efd49a": "blond", "b5462a": "red", "c8643a": "red", "9b9794": "grey", "c9c4bd": "grey",
+    "e8e4de": "white", "4a5fa0": "blue", "c65b86": "pink", "3f8f8a": "teal", "8a5bb0": "violet",
+}  # fmt: skip
 
 BASE: Numbers = {
     "hair_thick": 0.07, "hair_line": 0.60, "hair_slope": 1.25, "parting": 0.0, "peak": 0.0,

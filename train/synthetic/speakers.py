@@ -21,18 +21,18 @@ _SHARES = {"train": 0.85, "validation": 0.05, "test": 0.10}
 class SpeakerConfig:
     """Which utterances `utterances` gives: `split` "" draws it (85 / 5 / 10 %), `language` "" draws it.
 
-    `library` and `data` as in SpeechMaker ("" for the system's).
+    `espeak_library` and `espeak_data` as `library` and `data` of SpeechMaker ("" for the system's).
     """
 
     seed: int = 0
     split: str = ""
     language: str = ""
-    library: str = ""
-    data: str = ""
+    espeak_library: str = ""
+    espeak_data: str = ""
 
     def maker(self) -> SpeechMaker:
         """The synthesiser; ConfigError `espeak_missing`."""
-        return SpeechMaker(self.library or None, self.data or None)
+        return SpeechMaker(self.espeak_library or None, self.espeak_data or None)
 
 
 def draw_utterance(maker: SpeechMaker, config: SpeakerConfig, index: int) -> Utterance:
