@@ -26,8 +26,8 @@ WOMEN = (
 )
 WORDS = {
     "short": "short hair", "side": "side parting", "fringe": "fringe", "bald": "no hair", "quiff": "quiff",
-    "bob": "bob", "long": "long hair", "bun": "bun", "pigtails": "buns", "curly": "curls", "afro": "afro", "wavy": "waves",
-    "top knot": "top knot", "headscarf": "a headscarf",
+    "bob": "bob", "long": "long hair", "bun": "bun", "pigtails": "buns", "curly": "curls", "afro": "afro",
+    "wavy": "waves", "top knot": "top knot", "headscarf": "a headscarf",
 }  # fmt: skip
 COLOUR_WORDS = {
     "241a18": "black", "33221d": "black", "3a251c": "brown", "5a3825": "brown", "7d4a28": "brown", "a8682f": "tawny",
