@@ -111,6 +111,8 @@ class CodecTraining:
     gradient_weight: float = 1.0
     latent_weight: float = 1e-4
     """Pulls latents to unit scale, where the decoder's soft clamp is straight."""
+    cycle_weight: float = 0.0
+    """Latents of the decoded frames should be the latents: a stream hands frames over by decoding and encoding."""
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""

@@ -39,6 +39,7 @@ from train.stages import export, get_dit, get_module
 from train.states import RunState
 from train.velocity import Conditions
 
+STUDENT, FAKE = "student", "fake"
 REFERENCE = 0
 """The chunk whose first frame is a rollout's portrait."""
 
@@ -64,21 +65,28 @@ class Stage:
     rows: Rows
     codec: LatentCodec
 
-    def shape(self, iteration: int, micro: int, role: str) -> Shape:
-        """The same on all ranks, another for each role."""
-        config, numbers = self.config, self.draws.generator(iteration, micro, f"{role} shape", 0)
-        steps = config.steps[int(torch.randint(len(config.steps), (), generator=numbers))]
-        matched = torch.rand((), generator=numbers) < config.colour_share
+    def shape(self, turn: int, role: str) -> Shape:
+        """Of the `turn`-th rollout of a role, the same on all ranks. Steps take turns; (k, j) go through all pairs.
+
+        As uniform as independent draws, with a fraction of their variance (docs/results/experiments).
+        """
+        config = self.config
+        rounds, place = divmod(turn, len(config.steps))
+        steps = config.steps[place]
+        chunks, exit_step = self.draws.pair(rounds, config.most_chunks, steps, f"{role} {steps}")
+        chance = torch.rand((), generator=self.draws.generator(turn, 0, f"{role} colour", 0))
         return Shape(
-            self.draws.chunks(iteration, micro, config.most_chunks, config.chunk_mode, role),
-            self.draws.exit_index(iteration, micro, steps, config.exit_mode, role),
+            config.most_chunks if config.chunk_mode == "fixed" else chunks,
+            steps - 1 if config.exit_mode == "last" else exit_step,
             steps,
-            config.stream.colour_strength if matched else 0.0,
+            config.stream.colour_strength if chance < config.colour_share else 0.0,
         )
 
     def roll(self, dit: DiT, iteration: int, micro: int, role: str) -> tuple[Rollout, Tensor]:
         """A rollout of this rank's batch and the latents of the real chunk. Gradients as the caller has them."""
-        shape, noise = self.shape(iteration, micro, role), self.noise(iteration, micro, f"{role} rollout")
+        updates = iteration // self.config.critic_updates if role == STUDENT else iteration
+        shape = self.shape(updates * self.config.accumulate + micro, role)
+        noise = self.noise(iteration, micro, f"{role} rollout")
         numbers = self.numbers(iteration, micro, f"{role} clips")
         batch = self.config.batch // self.config.accumulate
         clip_B = torch.randint(len(self.pool), (batch,), generator=numbers)
@@ -135,7 +143,7 @@ class Turns:
             draw = stage.noise(iteration, micro, "student scores")
             numbers = stage.numbers(iteration, micro, "student levels")
             with computing(stage.config.shard, stage.ranks.device):
-                rolled, truth = stage.roll(self.student, iteration, micro, "student")
+                rolled, truth = stage.roll(self.student, iteration, micro, STUDENT)
                 loss, stats = self.scores.student_loss(rolled, truth, numbers, draw)
             self.student_optimiser.backward(loss, parts)
         update = self.student_optimiser.step()
@@ -150,7 +158,7 @@ class Turns:
             numbers = stage.numbers(iteration, micro, "fake levels")
             with computing(stage.config.shard, stage.ranks.device):
                 with torch.no_grad():
-                    rolled, truth = stage.roll(self.student, iteration, micro, "fake")
+                    rolled, truth = stage.roll(self.student, iteration, micro, FAKE)
                 loss, stats = self.scores.fake_loss(rolled, truth, numbers, draw)
             self.fake_optimiser.backward(loss, parts)
         update = self.fake_optimiser.step()

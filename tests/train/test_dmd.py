@@ -161,8 +161,11 @@ def test_turns_move_the_student_every_fifth_iteration_and_never_the_teacher(
 def test_ranks_agree_on_shapes_and_draw_other_samples(tiny_config: Config, ranks: Ranks) -> None:
     one = stage_of(tiny_config, ranks)
     other = replace(one, ranks=replace(ranks, rank=1))
-    for iteration in range(20):
-        assert one.shape(iteration, 0, "student") == other.shape(iteration, 0, "student")
+    for turn in range(20):
+        assert one.shape(turn, "student") == other.shape(turn, "student")
     assert not torch.equal(one.noise(0, 0, "x")((4,)), other.noise(0, 0, "x")((4,)))
-    drawn = {(one.shape(i, 0, "student").chunks, one.shape(i, 0, "student").steps) for i in range(200)}
+    shapes = [one.shape(turn, "student") for turn in range(2 * 3 * 4)]
+    drawn = {(shape.chunks, shape.steps) for shape in shapes}
+    four = [(shape.chunks, shape.exit_step) for shape in shapes if shape.steps == 4]
+    assert sorted(four) == [(k, j) for k in (1, 2, 3) for j in range(4)]
     assert drawn == {(k, steps) for k in (1, 2, 3) for steps in (4, 2)}
