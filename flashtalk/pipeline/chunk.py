@@ -67,6 +67,6 @@ def hand_over(
         pixels = codec.decode(latents_BCTHW)[:, :, motion_frames:]
     with span("colour"):
         matched = [match_colour(*pair, colour_strength) for pair in zip(pixels, colours, strict=True)]
-        pixels = torch.stack(matched)
+        pixels = torch.stack(matched) if len(matched) > 1 else matched[0][None]
     with span("encode"):
         return pixels, codec.encode(pixels[:, :, -motion_frames:])
