@@ -154,6 +154,8 @@ class SftTraining:
     """Samples with one motion latent, as a stream's first chunk has; half of them start from their reference."""
     noisy_motion_share: float = 0.0
     """Samples whose motion latents are noised like the rest, with the loss on them too (table 3 needs 0.2)."""
+    motion_jitter: float = 0.0
+    """Largest standard deviation of a disturbance of motion latents: a stream's are its own output, not the data's."""
     drop_text_and_audio: float = 0.1
     drop_text: float = 0.1
     score_shift: float = 5.0

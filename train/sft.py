@@ -63,13 +63,20 @@ class SftStep:
         eps = torch.randn(clean.shape, generator=noise, device=device)
         # Noisy motion latents are no motion at all: nothing is pinned, and all positions count.
         motion_B = torch.where(noised_B, 0, picks.motion_B.to(device))
-        noisy = pin(mix(clean, eps, sigma_B.to(device)), clean, motion_B)
+        noisy = pin(mix(clean, eps, sigma_B.to(device)), self._jittered(clean, noise), motion_B)
         weight_BT = free_frames(clean.shape[2], motion_B)
         with computing(config.shard, device):
             predicted = predict(self.dit, noisy, sigma_B, given)
         target = velocity(clean, eps)
         loss = velocity_loss(predicted, target, weight_BT)
         return loss, {"loss": loss.detach()}
+
+    def _jittered(self, clean: Tensor, noise: torch.Generator) -> Tensor:
+        """Latents disturbed as much as a sample's draw says, from nothing to `motion_jitter`."""
+        if not self.config.motion_jitter:
+            return clean
+        size_B = torch.rand((len(clean), 1, 1, 1, 1), generator=noise, device=clean.device) * self.config.motion_jitter
+        return clean + size_B * torch.randn(clean.shape, generator=noise, device=clean.device)
 
     def _conditions(self, picks: Picks, dropped_B: Tensor) -> Conditions:
         config, pool = self.config, self.pool

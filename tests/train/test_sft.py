@@ -96,6 +96,24 @@ def test_motion_latents_reach_the_network_clean_and_without_loss(
     assert set(seen["motion_B"].tolist()) == {0, 1, MOTION}
 
 
+def test_jitter_disturbs_motion_latents_and_nothing_else(
+    tiny_config: Config, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watch(latents: torch.Tensor, motion: torch.Tensor, motion_B: torch.Tensor) -> torch.Tensor:
+        seen.append(motion)
+        return pin(latents, motion, motion_B)
+
+    monkeypatch.setattr("train.sft.pin", watch)
+    for jitter in (0.0, 0.2):
+        step_of(tiny_config, ranks, motion_jitter=jitter).loss(16, *generators())
+    spread = (seen[1] - seen[0]).flatten(1).std(1)
+    assert (spread > 0).all()
+    assert spread.max() < 0.21
+    assert spread.max() > 2 * spread.min()
+
+
 def test_dropout_gives_the_three_passes_of_the_teacher_and_no_other(
     tiny_config: Config, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
