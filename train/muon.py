@@ -1,7 +1,7 @@
 """Muon: momentum made orthogonal for matrices and convolutions, AdamW for the rest (K. Jordan, 2024). For train/optim.
 
 For networks that each rank holds whole: a piece of a matrix cannot be made orthogonal by itself. On the light codec it
-reaches in 250 iterations what AdamW needs several times as many for.
+was 3.5 dB ahead of AdamW after 250 iterations of a CPU trial.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class LayerNorm32(nn.LayerNorm):
 def modulate(x_BLD: Tensor, shift_BD: Tensor, scale_BD: Tensor) -> Tensor:
     """LN(x) (1 + scale) + shift in float32, back in the dtype of x."""
     normed = F.layer_norm(x_BLD.float(), x_BLD.shape[-1:], eps=NORM_EPS)
-    return torch.addcmul(shift_BD[:, None], normed, 1 + scale_BD[:, None]).to(x_BLD.dtype)
+    return (normed * (1 + scale_BD[:, None]) + shift_BD[:, None]).to(x_BLD.dtype)
 
 
 def add_gated(x_BLD: Tensor, update_BLD: Tensor, gate_BD: Tensor) -> Tensor:
