@@ -53,6 +53,16 @@ class SpeechConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherSize:
+    """Pictures of another size beside the main one."""
+
+    width: int
+    height: int
+    share: float
+    """Of `data.clips` that are drawn in it, in addition, and of iterations that learn from them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DrawnData:
     """Talking characters drawn for this run, on its own device, before the first iteration."""
 
@@ -129,6 +139,8 @@ class VoiceTraining:
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    weights: str | None = None
+    """A checkpoint whose audio encoder goes on learning; null: a new one."""
     batch: int = 64
 
 
@@ -144,6 +156,10 @@ class SftTraining:
     stream: StreamConfig = field(default_factory=StreamConfig)
     weights: str | None = None
     """A checkpoint in the served layout to start from."""
+    warm_start: str | None = None
+    """Another one, of other latents or sound features: what learns takes the tensors that fit by name and shape."""
+    other_sizes: tuple[OtherSize, ...] = ()
+    """Pictures of other sizes to learn beside those of the data, which are drawn then."""
     train_encoders: bool = False
     """Whether the text and image encoders learn too (a small model's do; published ones stay)."""
     batch: int = 64
@@ -154,6 +170,8 @@ class SftTraining:
     """Samples with one motion latent, as a stream's first chunk has; half of them start from their reference."""
     noisy_motion_share: float = 0.0
     """Samples whose motion latents are noised like the rest, with the loss on them too (table 3 needs 0.2)."""
+    handed_over_share: float = 0.0
+    """Samples whose motion latents went through the codec once more, as a stream's do."""
     motion_jitter: float = 0.0
     """Largest standard deviation of a disturbance of motion latents: a stream's are its own output, not the data's."""
     drop_text_and_audio: float = 0.1
@@ -164,6 +182,10 @@ class SftTraining:
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
         yield from _batch_problems(self.batch, self.accumulate)
+        if self.other_sizes and self.data.kind != "drawn":
+            yield "other_sizes are drawn: shards have the sizes that they were written with"
+        if sum(size.share for size in self.other_sizes) > 1:
+            yield "the shares of other_sizes must not exceed 1 together"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ The fake score learns in every iteration, the student in every fifth, both on ch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import typer
@@ -20,17 +20,17 @@ from flashtalk.models.dit import DiT
 from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.vae import WanVAE
 from flashtalk.types import LatentCodec
-from train.config import DmdTraining, load_train_config, micro_batch_sizes
+from train.config import DmdTraining, micro_batch_sizes
 from train.data import draw_pool
 from train.dmd_losses import Scores
 from train.draws import Draws
 from train.ema import Ema
 from train.encoders import Rows, frozen_rows
 from train.fsdp import computing
-from train.launch import command, open_ranks, overrides_of
+from train.launch import Gpus, Settings, command, run_training
 from train.loop import Stats, run_loop
 from train.optim import Optimiser
-from train.plan import DMD, memory_plan
+from train.plan import DMD, MemoryPlan, memory_plan
 from train.pool import ClipPool
 from train.progress import Progress
 from train.ranks import Ranks
@@ -196,18 +196,13 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
 
 
 @command
-def main(
-    config: str,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
-    plan: Annotated[int | None, typer.Option(min=1, help="only tell the memory of each of so many GPUs")] = None,
-) -> None:
+def main(config: str, settings: Settings = None, gpus: Gpus = None) -> None:
     """Distil what CONFIG describes: the name of a file in configs/train, or a path."""
-    loaded = load_train_config(DmdTraining, config, overrides_of(settings))
-    if plan is not None:
-        typer.echo(memory_plan(loaded.model, DMD, plan, micro_batch_sizes(loaded), codec=True).table())
-        return
-    with open_ranks() as ranks:
-        typer.echo(f"checkpoint: {train_dmd(loaded, ranks)}")
+    run_training(DmdTraining, config, settings, train_dmd, functools.partial(_plan, gpus) if gpus else None)
+
+
+def _plan(gpus: int, config: DmdTraining) -> MemoryPlan:
+    return memory_plan(config.model, DMD, gpus, micro_batch_sizes(config), codec=True)
 
 
 if __name__ == "__main__":

@@ -7,30 +7,31 @@ One chunk of a clip is noised, its motion latents stay clean, the network learns
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import typer
 from torch import Tensor, nn
 
 from flashtalk.models.dit import DiT
-from train.config import SftTraining, load_train_config, micro_batch_sizes
+from train.config import DrawnData, SftTraining, micro_batch_sizes
 from train.data import draw_pool
 from train.draws import Draws
 from train.ema import Ema
 from train.encoders import Rows, frozen_rows, learning_encoders
 from train.fsdp import computing, shard
-from train.launch import command, open_ranks, overrides_of
+from train.launch import Gpus, Settings, command, run_training
 from train.loop import Stats, run_loop
 from train.losses import draw_sigma, free_frames, mix, pin, velocity, velocity_loss
 from train.optim import Optimiser
-from train.plan import SFT, memory_plan
+from train.plan import SFT, MemoryPlan, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
 from train.ranks import Ranks
-from train.stages import export, get_dit
+from train.stages import export, get_dit, warm_start
 from train.states import RunState
 from train.velocity import Conditions, predict
 
@@ -56,20 +57,26 @@ class SftStep:
             first_chunk_share=config.first_chunk_share,
         )
         sigma_B = draw_sigma(numbers, batch, shift=config.score_shift)
-        shares = torch.rand((2, batch), generator=numbers)
+        shares = torch.rand((3, batch), generator=numbers)
         noised_B, dropped_B = (shares[0] < config.noisy_motion_share).to(device), shares[1].to(device)
         given = self._conditions(picks, dropped_B)
         clean = self.pool.latents_NKCTHW[picks.clip_B, picks.chunk_B].float()
         eps = torch.randn(clean.shape, generator=noise, device=device)
         # Noisy motion latents are no motion at all: nothing is pinned, and all positions count.
         motion_B = torch.where(noised_B, 0, picks.motion_B.to(device))
-        noisy = pin(mix(clean, eps, sigma_B.to(device)), self._jittered(clean, noise), motion_B)
+        motion = self._motion(picks, clean, (shares[2] < config.handed_over_share).to(device))
+        noisy = pin(mix(clean, eps, sigma_B.to(device)), self._jittered(motion, noise), motion_B)
         weight_BT = free_frames(clean.shape[2], motion_B)
         with computing(config.shard, device):
             predicted = predict(self.dit, noisy, sigma_B, given)
         target = velocity(clean, eps)
         loss = velocity_loss(predicted, target, weight_BT)
         return loss, {"loss": loss.detach()}
+
+    def _motion(self, picks: Picks, clean: Tensor, handed_B: Tensor) -> Tensor:
+        """Motion latents of the chunks: their own, or where `handed_B` says so as a stream would hand them over."""
+        handed = self.pool.handed_NKCTHW[picks.clip_B, picks.chunk_B].float()
+        return torch.where(handed_B[:, None, None, None, None], handed, clean[:, :, : handed.shape[2]])
 
     def _jittered(self, clean: Tensor, noise: torch.Generator) -> Tensor:
         """Latents disturbed as much as a sample's draw says, from nothing to `motion_jitter`."""
@@ -96,15 +103,17 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     """Train, export the running mean of the weights; gives the checkpoint's folder."""
     run, model = config.run, config.model
     pool, held_out = (draw_pool(config, ranks, split) for split in ("train", "validation"))
+    others = [draw_pool(in_size(config, number), ranks) for number in range(len(config.other_sizes))]
     dit = get_dit(model, ranks, config.shard, weights=config.weights, seed=run.seed)
     networks = nn.ModuleDict({"dit": dit})
-    rows = _rows(config, ranks, networks, pool, held_out)
+    rows_of = _rows(config, ranks, networks, pool)
+    taken = warm_start(dict(networks.items()), config.warm_start) if config.warm_start else {}
     replicas = ranks if config.shard.placement == "replicate" else None
     optimiser = Optimiser(networks, config.optim, run.iterations, replicas=replicas)
     ema = Ema(networks, config.ema_decay)
     motion_latents = 1 + (config.stream.motion_frames - 1) // model.dit.temporal_stride
-    student = SftStep(dit, rows[0], pool, config, motion_latents)
-    exam = SftStep(dit, rows[1], held_out, config, motion_latents)
+    lessons = [SftStep(dit, rows_of(one), one, config, motion_latents) for one in (pool, *others)]
+    exam = SftStep(dit, rows_of(held_out), held_out, config, motion_latents)
     draws = Draws(run.seed)
 
     def step(iteration: int) -> Stats:
@@ -112,7 +121,8 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
         for micro in range(config.accumulate):
             numbers = draws.generator(iteration, micro, "sft", ranks.rank)
             noise = draws.generator(iteration, micro, "sft noise", ranks.rank, ranks.device)
-            loss, stats = student.loss(config.batch // config.accumulate, numbers, noise)
+            place, batch = size_of_turn(config, draws, iteration)
+            loss, stats = lessons[place].loss(batch, numbers, noise)
             optimiser.backward(loss, config.accumulate)
         update = optimiser.step()
         ema.update()
@@ -125,21 +135,43 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     state = RunState({"student": networks}, {"student": optimiser}, {"student": ema})
     with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
         run_loop(run, ranks, state, step, progress, validate)
+        progress.summary({"warm_start": taken})
     folder = Path(run.out) / "checkpoint"
     with ema.swapped():
         export(folder, dict(networks.items()), model, ranks, weights=config.weights, source="train.sft")
     return folder
 
 
-def _rows(
-    config: SftTraining, ranks: Ranks, networks: nn.ModuleDict, pool: ClipPool, held_out: ClipPool
-) -> tuple[Rows, Rows]:
-    """Of both pools. Encoders that learn join `networks`."""
+def _rows(config: SftTraining, ranks: Ranks, networks: nn.ModuleDict, pool: ClipPool) -> Callable[[ClipPool], Rows]:
+    """Rows of any pool. Encoders that learn join `networks`."""
     if not config.train_encoders:
-        return frozen_rows(config, ranks, pool), frozen_rows(config, ranks, held_out)
+        return lambda one: frozen_rows(config, ranks, one)
     encoders, small = learning_encoders(config, ranks, pool), replace(config.shard, compute="float32")
     networks.update({name: shard(network, ranks, small) for name, network in encoders.networks().items()})
-    return encoders, replace(encoders, pool=held_out)
+    return lambda one: replace(encoders, pool=one)
+
+
+def in_size(config: SftTraining, number: int) -> SftTraining:
+    """The config that draws the clips of another size: other characters, as many as its share says."""
+    data, size = config.data, config.other_sizes[number]
+    assert isinstance(data, DrawnData)
+    clips = max(1, round(data.clips * size.share))
+    cache = str(Path(data.cache) / f"{size.width}x{size.height}") if data.cache else None
+    drawn = replace(data, width=size.width, height=size.height, clips=clips, cache=cache)
+    return replace(config, other_sizes=(), data=drawn, run=replace(config.run, seed=config.run.seed + 1 + number))
+
+
+def size_of_turn(config: SftTraining, draws: Draws, iteration: int) -> tuple[int, int]:
+    """Which size this iteration takes (0: the main one), the same on all ranks, and its batch: of as many pixels."""
+    batch, data = config.batch // config.accumulate, config.data
+    if not isinstance(data, DrawnData):
+        return 0, batch
+    left = float(torch.rand((), generator=draws.generator(iteration, 0, "size", 0)))
+    for place, size in enumerate(config.other_sizes, start=1):
+        left -= size.share
+        if left < 0:
+            return place, max(1, round(batch * data.width * data.height / (size.width * size.height)))
+    return 0, batch
 
 
 def _exam_loss(exam: SftStep, batch: int, ranks: Ranks) -> Tensor:
@@ -150,18 +182,13 @@ def _exam_loss(exam: SftStep, batch: int, ranks: Ranks) -> Tensor:
 
 
 @command
-def main(
-    config: str,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
-    plan: Annotated[int | None, typer.Option(min=1, help="only tell the memory of each of so many GPUs")] = None,
-) -> None:
+def main(config: str, settings: Settings = None, gpus: Gpus = None) -> None:
     """Train what CONFIG describes: the name of a file in configs/train, or a path."""
-    loaded = load_train_config(SftTraining, config, overrides_of(settings))
-    if plan is not None:
-        typer.echo(memory_plan(loaded.model, SFT, plan, micro_batch_sizes(loaded), codec=False).table())
-        return
-    with open_ranks() as ranks:
-        typer.echo(f"checkpoint: {train_sft(loaded, ranks)}")
+    run_training(SftTraining, config, settings, train_sft, functools.partial(_plan, gpus) if gpus else None)
+
+
+def _plan(gpus: int, config: SftTraining) -> MemoryPlan:
+    return memory_plan(config.model, SFT, gpus, micro_batch_sizes(config), codec=False)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from flashtalk.ops.attention import select_attention
 from flashtalk.ops.seeds import mixed_seed
 from train.fsdp import ShardConfig, shard
 from train.ranks import Ranks
-from train.weights import export_component, fill_from_checkpoint, fill_random, stored_dtype
+from train.weights import export_component, fill_from_checkpoint, fill_random, stored_dtype, take_fitting
 
 COMPONENTS = ("dit", "codec", "text_encoder", "image_encoder", "audio_encoder")
 MODEL_FILE = "model.yaml"
@@ -97,6 +97,15 @@ def fill(
         return
     checkpoint = open_checkpoint(CheckpointConfig(source=weights, verify="size"))
     fill_from_checkpoint(module, checkpoint, name, device)
+
+
+def warm_start(networks: Mapping[str, nn.Module], weights: str) -> dict[str, str]:
+    """Give networks what fits of a related checkpoint; says for each how many of its tensors were taken."""
+    checkpoint, report = open_checkpoint(CheckpointConfig(source=weights, verify="size")), {}
+    for name, module in networks.items():
+        taken = take_fitting(module, checkpoint, name) if _holds(Path(weights), name) else 0
+        report[name] = f"{taken} of {len(module.state_dict())}"
+    return report
 
 
 def export(

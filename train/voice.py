@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,10 @@ from torch import Tensor, nn
 
 from flashtalk.config import StreamConfig
 from flashtalk.models.audio_encoder import AudioEncoder
-from train.config import VoiceTraining, load_train_config
+from train.config import VoiceTraining
 from train.data import Speech, draw_speech
 from train.draws import Draws
-from train.launch import command, open_ranks, overrides_of
+from train.launch import Settings, command, run_training
 from train.optim import Optimiser
 from train.progress import Progress
 from train.ranks import Ranks
@@ -87,7 +86,7 @@ class VoiceStep:
 
 def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
     """Train, validate on unseen voices, export; gives the checkpoint's folder."""
-    encoder = get_module(config.model, "audio_encoder", ranks.device, seed=config.run.seed)
+    encoder = get_module(config.model, "audio_encoder", ranks.device, weights=config.weights, seed=config.run.seed)
     assert isinstance(encoder, AudioEncoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
@@ -127,14 +126,9 @@ def _step(config: VoiceTraining, ranks: Ranks, reader: Reader, split: str) -> Vo
 
 
 @command
-def main(
-    config: str,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
-) -> None:
+def main(config: str, settings: Settings = None) -> None:
     """Train the audio encoder that CONFIG describes."""
-    loaded = load_train_config(VoiceTraining, config, overrides_of(settings))
-    with open_ranks() as ranks:
-        typer.echo(f"checkpoint: {train_voice(loaded, ranks)}")
+    run_training(VoiceTraining, config, settings, train_voice)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,25 @@ def fill_from_checkpoint(module: nn.Module, checkpoint: Checkpoint, component: s
                     put_rows(own[target.name], _published_rows(reader, prefix + name, target))
 
 
+@torch.no_grad()
+def take_fitting(module: nn.Module, checkpoint: Checkpoint, component: str) -> int:
+    """Replace those tensors of a filled network that the checkpoint holds in the same shape; gives how many.
+
+    For a warm start from a relative: another codec's latents change the ends of a transformer, not its blocks.
+    """
+    name_map, prefix = names_of(module)
+    own, taken = module.state_dict(), 0
+    for file, names in published_shapes(checkpoint.files(component), prefix).items():
+        with safe_open(file, framework="pt") as reader:
+            pairs = [(name, target) for name in names for target in name_map.get(name, ())]
+            for name, target in pairs:
+                full = target.pick(reader.get_tensor(prefix + name))
+                if full.shape == own[target.name].shape:
+                    put_rows(own[target.name], _rows_of(full))
+                    taken += 1
+    return taken
+
+
 def own_rows(tensor: Tensor) -> tuple[int, int]:
     """Which rows of the first dimension this rank holds, [start, end): all of a tensor that is not sharded."""
     if not isinstance(tensor, DTensor):

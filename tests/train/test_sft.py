@@ -11,14 +11,15 @@ import torch
 from flashtalk.config import Config
 from flashtalk.models.dit import DiT
 from tests.train.pools import random_pool
-from train.config import SftTraining
+from train.config import DrawnData, OtherSize, SftTraining, ShardData
+from train.draws import Draws
 from train.encoders import learning_encoders, token_ids
 from train.fsdp import ShardConfig
 from train.losses import pin
 from train.optim import OptimConfig, Optimiser
 from train.pool import ClipPool, pick
 from train.ranks import Ranks
-from train.sft import SftStep
+from train.sft import SftStep, in_size, size_of_turn
 from train.stages import get_module
 
 CPU = torch.device("cpu")
@@ -83,7 +84,7 @@ def test_motion_latents_reach_the_network_clean_and_without_loss(
     seen = {}
 
     def watch(latents: torch.Tensor, motion: torch.Tensor, motion_B: torch.Tensor) -> torch.Tensor:
-        seen["clean"], seen["motion_B"] = motion, motion_B
+        seen["clean"], seen["motion_B"], seen["noised"] = motion, motion_B, latents
         seen["pinned"] = pin(latents, motion, motion_B)
         return seen["pinned"]
 
@@ -92,8 +93,43 @@ def test_motion_latents_reach_the_network_clean_and_without_loss(
     step.loss(32, *generators())
     for row, count in enumerate(seen["motion_B"].tolist()):
         assert torch.equal(seen["pinned"][row, :, :count], seen["clean"][row, :, :count])
-        assert not torch.equal(seen["pinned"][row, :, count], seen["clean"][row, :, count])
+        assert torch.equal(seen["pinned"][row, :, count:], seen["noised"][row, :, count:])
     assert set(seen["motion_B"].tolist()) == {0, 1, MOTION}
+
+
+def test_motion_is_the_chunks_own_or_what_a_stream_hands_over(
+    tiny_config: Config, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for share in (0.0, 1.0):
+        seen = []
+        step = step_of(tiny_config, ranks, handed_over_share=share)
+        monkeypatch.setattr("train.sft.pin", lambda latents, motion, _count, seen=seen: seen.append(motion) or latents)
+        step.loss(8, *generators())
+        pool = step.pool
+        sources = pool.handed_NKCTHW if share else pool.latents_NKCTHW[:, :, :, : pool.handed_NKCTHW.shape[3]]
+        known = sources.flatten(0, 1)
+        assert all(any(torch.equal(row, one) for one in known) for row in seen[0])
+
+
+def test_sizes_take_turns_by_their_shares_with_batches_of_as_many_pixels(tiny_config: Config) -> None:
+    sizes = (OtherSize(width=128, height=128, share=0.25), OtherSize(width=64, height=32, share=0.5))
+    data = DrawnData(width=64, height=64, clips=8)
+    config = SftTraining(model=tiny_config.model, stream=tiny_config.stream, data=data, other_sizes=sizes, batch=16)
+    turns = [size_of_turn(config, Draws(0), iteration) for iteration in range(400)]
+    assert dict(turns) == {0: 16, 1: 4, 2: 32}
+    counts = [sum(place == number for place, _ in turns) / len(turns) for number in range(3)]
+    assert counts == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
+    drawn = in_size(config, 0)
+    assert (drawn.data.width, drawn.data.clips, drawn.other_sizes) == (128, 2, ())
+    assert drawn.run.seed != config.run.seed, "other characters"
+
+
+def test_other_sizes_are_refused_where_they_cannot_be(tiny_config: Config) -> None:
+    size = OtherSize(width=64, height=64, share=0.7)
+    config = SftTraining(model=tiny_config.model, stream=tiny_config.stream, other_sizes=(size, size))
+    assert any("exceed 1" in problem for problem in config.problems())
+    shards = replace(config, data=ShardData(folder="x"), other_sizes=(size,))
+    assert any("drawn" in problem for problem in shards.problems())
 
 
 def test_jitter_disturbs_motion_latents_and_nothing_else(

@@ -20,7 +20,14 @@ from train.ema import Ema
 from train.fsdp import ShardConfig, shard
 from train.optim import OptimConfig, Optimiser
 from train.ranks import Ranks
-from train.weights import draw_weights, export_component, fill_from_checkpoint, fill_random, stored_dtype
+from train.weights import (
+    draw_weights,
+    export_component,
+    fill_from_checkpoint,
+    fill_random,
+    stored_dtype,
+    take_fitting,
+)
 
 
 def drawn(ranks: Ranks) -> dict[str, Tensor]:
@@ -150,3 +157,19 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(CheckpointConfig(source=str(tmp_path)))
     with pytest.raises(CheckpointError, match=r"missing  blocks\.2"):
         fill_from_checkpoint(other, checkpoint, "dit", CPU)
+
+
+def test_a_warm_start_takes_what_fits_and_leaves_the_rest(tiny_config: Config, tmp_path: Path) -> None:
+    config = tiny_config.model.dit
+    with torch.device("meta"):
+        old, new = DiT(config), DiT(replace(config, latent_channels=config.latent_channels + 4))
+    for seed, dit in enumerate((old, new)):
+        fill_random(dit, seed, CPU, lambda _name, shape, source: torch.randn(shape, generator=source))
+    save_component(old, tmp_path, "dit")
+    write_manifest(tmp_path, "a test", None)
+    before = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    taken = take_fitting(new, open_checkpoint(CheckpointConfig(source=str(tmp_path))), "dit")
+    state, kept = new.state_dict(), old.state_dict()
+    fits = {name for name in state if state[name].shape == kept[name].shape}
+    assert taken == len(fits) < len(state)
+    assert all(torch.equal(state[name], (kept if name in fits else before)[name]) for name in state)
