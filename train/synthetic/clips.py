@@ -60,7 +60,7 @@ class Mixture:
     """How clips are put together; lengths in seconds, drawn evenly from (least, most)."""
 
     silent_share: float = 0.05
-    noise_share: float = 0.08
+    noise_share: float = 0.12
     starts_silent_share: float = 0.5
     lead_s: tuple[float, float] = (0.15, 1.2)
     pause_s: tuple[float, float] = (0.15, 0.9)

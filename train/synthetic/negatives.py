@@ -92,6 +92,35 @@ def _music(rng: np.random.Generator, length: int) -> np.ndarray:
     return sound
 
 
+def _chords(rng: np.random.Generator, length: int) -> np.ndarray:
+    """Struck chords that ring off, as of a piano, an organ or a guitar, with an echo; no melody, no drums."""
+    beat = int(SAMPLE_RATE * rng.uniform(0.3, 1.2))
+    ring, harmonics, falloff = rng.uniform(0.3, 5), int(rng.integers(2, 9)), rng.uniform(0.7, 2)
+    roots = rng.uniform(43, 62) + rng.choice([0, 2, 4, 5, 7, 9], 4)
+    sound = np.zeros(length)
+    for step, at in enumerate(range(0, length, beat)):
+        for interval in (0, int(rng.choice([3, 4])), 7, 12)[: int(rng.integers(2, 5))]:
+            hz = 440 * 2 ** ((roots[step // 4 % 4] + interval - 69) / 12)
+            time = np.arange(min(2 * beat, length - at)) / SAMPLE_RATE
+            phases = np.arange(1, harmonics + 1)[:, None] * (2 * np.pi * hz * time) + rng.uniform(0, 2 * np.pi)
+            strength = np.exp(-ring * time) * np.minimum(1, time / 0.004)
+            _add(sound, at, strength * (np.sin(phases) / np.arange(1, harmonics + 1)[:, None] ** falloff).sum(0))
+    return sound
+
+
+def _pad(rng: np.random.Generator, length: int) -> np.ndarray:
+    """Strings and synthesisers: held tones with vibrato and tremolo that swell and fade."""
+    time, sound = np.arange(length) / SAMPLE_RATE, np.zeros(length)
+    for _ in range(int(rng.integers(1, 5))):
+        hz = 440 * 2 ** ((rng.uniform(40, 84) - 69) / 12)
+        wobble = rng.uniform(0, 0.006) * np.sin(2 * np.pi * rng.uniform(3, 7) * time) / rng.uniform(3, 7)
+        turns = 2 * np.pi * hz * (time + wobble)
+        tone = sum(np.sin(order * turns) / order ** rng.uniform(0.8, 2) for order in range(1, int(rng.integers(3, 12))))
+        tremolo = 1 + rng.uniform(0, 0.8) * np.sin(2 * np.pi * rng.uniform(1, 8) * time)
+        sound += tone * tremolo * _slow(rng, length, rng.uniform(0.2, 1.5))
+    return sound
+
+
 def _note(rng: np.random.Generator, key: float, length: int, harmonics: int) -> np.ndarray:
     """A plucked or bowed tone of MIDI `key`."""
     time = np.arange(length) / SAMPLE_RATE
@@ -132,6 +161,7 @@ _MAKERS: dict[str, Maker] = {
     "wind": _wind,
     "clatter": _clatter,
     "music": _music,
-    "song": _music,
+    "music chords": _chords,
+    "music pad": _pad,
 }
-"""Music twice: it is what is met most beside speech."""
+"""Much music: it is what is met most beside speech, and what is nearest to it."""

@@ -35,12 +35,12 @@ _SHARES = {"en": 0.42, "cmn": 0.28, "es": 0.06, "fr": 0.06, "de": 0.05, "it": 0.
 _TEST_LANGUAGES = {"hi": 0.08}
 
 _VARIANTS = {
-    "test": "f5 m7 linda michel robert benjamin",
+    "test": "f5 m7 linda michel benjamin",
     "validation": "f4 m6 Annie Michael",
     "train": """f1 f2 f3 m1 m2 m3 m4 m5 m8 klatt klatt2 klatt4 Alex Alicia Andrea Andy Denis Diogo Gene Gene2
         Henrique Hugo Jacky Lee Marco Mario Mike Nguyen adam anika antonio aunty belinda boris caleb david
         ed edward grandma grandpa gustave iven2 john kaukovalta marcelo max miguel norbert pablo paul
-        pedro quincy sandro shelby steph steph2 travis victor zac""",
+        pedro quincy robert sandro shelby steph steph2 travis victor zac""",
 }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flashtalk.errors import InputError
 from train.synthetic.pose import POSE, VISEMES, mouth_opening, poses
-from train.synthetic.render import Renderer
+from train.synthetic.render import LENS, Renderer, through_lens
 from train.synthetic.sheet import tiled
 from train.synthetic.traits import Character, draw_character
 
@@ -34,7 +34,7 @@ def draw(renderer: Renderer, character: Character, **columns: float) -> Tensor:
 
 def changed_rows_and_columns(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Where in the picture (0 to 1, downwards and to the right) two pictures clearly differ."""
-    moved = ((a - b).abs().amax(0) > 30).nonzero()
+    moved = ((a - b).abs().amax(0) > 255 * LENS).nonzero()  # more than the lens lets into a neighbour
     assert len(moved)
     return moved[:, 0] / a.shape[1], moved[:, 1] / a.shape[2]
 
@@ -130,6 +130,15 @@ def test_four_samples_agree_with_one(characters: list[Character]) -> None:
         for n in (1, 2)
     )
     assert (one - four).abs().mean() < 5
+
+
+def test_the_lens_softens_edges_and_keeps_light() -> None:
+    flat, step = torch.full((1, 3, 8, 8), 0.3), torch.zeros(1, 3, 8, 8)
+    step[..., 4:] = 1
+    torch.testing.assert_close(through_lens(flat), flat)
+    soft = through_lens(step)
+    assert soft.mean() == pytest.approx(0.5)
+    assert soft[0, 0, 0].tolist() == pytest.approx([0, 0, 0, LENS, 1 - LENS, 1, 1, 1])
 
 
 def test_compiled_falls_back_where_there_is_no_gpu(renderer: Renderer, characters: list[Character]) -> None:
