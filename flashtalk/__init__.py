@@ -1,8 +1,8 @@
 """FlashTalk: a picture and a voice in, a talking person out, in real time and without end.
 
-    with connect(load_config("cpu")) as engine:
-        session = engine.open(portrait, prompt="...", seed=0)
-        for chunk in session.feed(pcm): ...
+    with connect(load_config("cpu")) as client, client.open(portrait, prompt="...", seed=0) as stream:
+        stream.feed(pcm)
+        chunk = stream.next(timeout_s=10)
 
 Importing costs nothing: the names below are loaded when they are first used.
 """
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         EngineError,
         FlashTalkError,
         InputError,
+        Overloaded,
         SessionClosed,
+        WorkerLost,
     )
     from flashtalk.serving.client import connect
     from flashtalk.types import VideoChunk
@@ -33,8 +35,10 @@ __all__ = [
     "EngineError",
     "FlashTalkError",
     "InputError",
+    "Overloaded",
     "SessionClosed",
     "VideoChunk",
+    "WorkerLost",
     "connect",
     "load_config",
 ]

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flashtalk.config_app import ServingConfig
+
 DEFAULT_SERVE_CONFIG = "cpu"
 
 WAN_LATENT_MEAN = (
@@ -306,6 +308,7 @@ class Config:
     stream: StreamConfig = field(default_factory=StreamConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    serving: ServingConfig = field(default_factory=ServingConfig)
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""

@@ -18,10 +18,20 @@ from typing import Any, TypeVar
 import yaml
 
 from flashtalk.config import DEFAULT_SERVE_CONFIG, Config, ModelConfig
+from flashtalk.config_app import ServingConfig
 from flashtalk.errors import ConfigError
 
 T = TypeVar("T")
-MAY_BE_ZERO = ["seed", "init_seed", "lookahead_frames", "colour_strength", "loudness_lufs", "latent_mean", "latent_std"]
+MAY_BE_ZERO = [
+    "seed",
+    "init_seed",
+    "lookahead_frames",
+    "line",
+    "colour_strength",
+    "loudness_lufs",
+    "latent_mean",
+    "latent_std",
+]
 """Numbers that may be 0 or less; all others are sizes."""
 CONFIG_ROOT = Path(__file__).resolve().parent.parent / "configs"
 
@@ -124,7 +134,7 @@ def _sizes(value: object, path: str) -> Iterator[str]:
     """Numbers that no section could calculate with; other dataclasses (a session's header) may count from 0."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return
-    is_section = type(value).__module__ == Config.__module__
+    is_section = type(value).__module__ in (Config.__module__, ServingConfig.__module__)
     for f in dataclasses.fields(value):
         item = getattr(value, f.name)
         numbers = item if isinstance(item, tuple) else (item,)

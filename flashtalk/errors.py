@@ -69,6 +69,11 @@ class WorkerLost(EngineError):
 
 
 class Overloaded(EngineError):
-    """No seat is free now."""
+    """No seat is free now. `place` in line is where one would stand, about `wait_s` seconds from a seat."""
 
     code = "overloaded"
+
+    def __init__(self, message: str, *, place: int = 1, wait_s: float = 0.0, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.place = place
+        self.wait_s = wait_s

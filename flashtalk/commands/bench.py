@@ -13,7 +13,6 @@ from flashtalk.commands.console import Screen
 from flashtalk.config import Config
 from flashtalk.engine.bench import BenchResult, run_bench
 from flashtalk.errors import InputError
-from flashtalk.serving.client import connect
 
 
 def bench(
@@ -35,7 +34,7 @@ def bench(
         def progress(done: int, total: int, seconds: float) -> None:
             show(f"chunk {done}/{total} in {seconds:.3f} s", done, done == total)
 
-        result = run_bench(config, chunks=chunks, warmup=warmup, minutes=minutes, connect=connect, progress=progress)
+        result = run_bench(config, chunks=chunks, warmup=warmup, minutes=minutes, progress=progress)
     if json_file:
         _write(json_file, result)
     screen.result(bench_tables(result))

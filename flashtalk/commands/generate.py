@@ -19,7 +19,6 @@ from flashtalk import __version__
 from flashtalk.checkpoint import sha256
 from flashtalk.commands.console import Screen
 from flashtalk.commands.film_sound import TRACK_RATE, Track, Voice, check_sound
-from flashtalk.commands.journal import Entry, Journal, refuse_changed
 from flashtalk.commands.pace import Outcome, Pace, peak_memory_bytes
 from flashtalk.config import Config
 from flashtalk.config_file import to_tree
@@ -29,7 +28,7 @@ from flashtalk.media.encode import MediaFormat
 from flashtalk.media.image import open_portrait
 from flashtalk.media.mp4 import Mp4Writer, part_path
 from flashtalk.pipeline.session import Session
-from flashtalk.serving.client import connect
+from flashtalk.serving.journal import Entry, Journal, refuse_changed
 
 JOURNAL_CHUNKS = 4
 JOURNAL_S = 20.0
@@ -107,7 +106,7 @@ def _open_material(order: Order) -> Material:
         "portrait_sha256": sha256(Path(order.portrait)),
         "audio_sha256": sha256(Path(order.audio)),
         "prompt": order.prompt,
-        **to_tree(order.config),
+        **{name: value for name, value in to_tree(order.config).items() if name != "serving"},
     }
     total = None if duration_s is None else -(-round(duration_s * stream.sample_rate) // stream.samples_per_frame)
     return Material(picture_HWC, channels, total, inputs)
@@ -144,7 +143,7 @@ class _Work:
         film, entry = self._open_film(entry)
         with self._stopped_well(), film:
             if entry is None or entry.session is not None:
-                with connect(self._order.config) as engine:
+                with Engine(self._order.config) as engine:
                     pace = self._render(engine, film, entry)
                 self._journal.write(Entry(inputs=self._material.inputs, film=film.checkpoint(), frames=pace.frames))
         return pace

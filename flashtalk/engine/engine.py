@@ -1,16 +1,18 @@
-"""The engine: one set of weights, any number of sessions. Made by serving/client.connect."""
+"""The engine: one set of weights, any number of sessions. Made by serving and the command line."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
 import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import torch
+from torch import nn
 
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import replace
@@ -52,7 +54,7 @@ class Engine:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._closed = False
         if config.runtime.compile:
-            self._warm_up()
+            self.warm_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -93,19 +95,15 @@ class Engine:
         with torch.inference_mode(), self._lock, out_of_memory_as_error("the portrait"):
             return make_portrait(self._networks, fitted, stream.chunk_frames)
 
-    def restore(self, path: str | Path) -> Session:
-        """Go on with a stream that `Session.save` wrote."""
+    def restore(self, saved: str | Path | bytes) -> Session:
+        """Go on with a stream that `Session.save` wrote or `Session.snapshot` gave. Raises InputError."""
         self._check_open()
         with self._lock:
-            return self._keep(Session.restore(self._networks, path, self._lock))
+            return self._keep(Session.restore(self._networks, saved, self._lock))
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """The engine's stream settings with changes, checked against the model."""
-        known = {f.name for f in dataclasses.fields(StreamConfig)}
-        if not changes.keys() <= known:
-            raise InputError(f"unknown stream settings {sorted(changes.keys() - known)}; known are {sorted(known)}")
-        wanted = changes if seed is None else changes | {"seed": seed}
-        return replace(self.config, {f"stream.{name}": value for name, value in wanted.items()}).stream
+        return changed_stream(self.config, seed, changes)
 
     def close(self) -> None:
         """Close all sessions and let go of the weights; allowed any number of times."""
@@ -122,13 +120,23 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _warm_up(self) -> None:
-        """Compile now, on a grey picture and silence, so that no visitor waits for it."""
+    def on_progress(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever a part of a network begins: slow can be told from stuck. A compiled part counts once."""
+        for _, network in self._networks.modules():
+            for module in _uncompiled(network):
+                module.register_forward_pre_hook(lambda _module, _inputs: tell())
+
+    def warm_up(self, chunks: int = 2) -> None:
+        """Compile and reserve memory now, on a grey picture and silence, so that no visitor waits for it.
+
+        The first chunk of a stream may have another size than all others: two chunks warm everything.
+        """
         stream = self.config.stream
         session = self.open(np.full((stream.height, stream.width, 3), 128, np.uint8))
         chunk_samples = stream.chunk_frames * stream.samples_per_frame
-        for _ in session.feed(np.zeros(2 * chunk_samples, np.float32)):
-            pass
+        session.push(np.zeros(2 * chunk_samples, np.float32))
+        for _ in range(chunks):
+            session.step()
         session.close()
 
     def _keep(self, session: Session) -> Session:
@@ -137,4 +145,21 @@ class Engine:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise EngineError("this engine is closed; connect again")
+            raise EngineError("this engine is closed; make a new one")
+
+
+def changed_stream(config: Config, seed: int | None, changes: Mapping[str, object]) -> StreamConfig:
+    """The config's stream settings with changes, checked against its model. Raises InputError, ConfigError."""
+    known = {f.name for f in dataclasses.fields(StreamConfig)}
+    if not changes.keys() <= known:
+        raise InputError(f"unknown stream settings {sorted(changes.keys() - known)}; known are {sorted(known)}")
+    wanted = dict(changes) if seed is None else {**changes, "seed": seed}
+    return replace(config, {f"stream.{name}": value for name, value in wanted.items()}).stream
+
+
+def _uncompiled(module: nn.Module) -> Iterator[nn.Module]:
+    """Modules that hold others and run as Python; what is inside a compiled one does not."""
+    if getattr(module, "_compiled_call_impl", None) is None and any(True for _ in module.children()):
+        yield module
+        for child in module.children():
+            yield from _uncompiled(child)

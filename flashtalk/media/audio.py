@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -29,14 +30,14 @@ _GAUGE_GRACE_S = 10
 """Bad samples are judged as if the sound lasted at least this long, until its end is known."""
 
 
-def probe_audio(path: str | Path, limits: AudioLimits = AUDIO_LIMITS) -> AudioInfo:
+def probe_audio(path: str | Path | BinaryIO, limits: AudioLimits = AUDIO_LIMITS) -> AudioInfo:
     """Container, codec, rate, channels and duration from the header alone. InputError: see the file's top."""
     with open_sound(path, limits) as sound:
         return sound.info
 
 
 def read_audio(
-    path: str | Path,
+    path: str | Path | BinaryIO,
     *,
     sample_rate: int = 16000,
     channels: int = 1,

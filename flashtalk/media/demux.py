@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import av
 from av.container import InputContainer
@@ -138,7 +138,7 @@ class Sound:
 
 
 @contextmanager
-def open_sound(path: str | Path, limits: AudioLimits) -> Iterator[Sound]:
+def open_sound(path: str | Path | BinaryIO, limits: AudioLimits) -> Iterator[Sound]:
     """A file's first audio stream, checked on its header. InputError as listed in media/audio.py."""
     with open_local(path, "audio", limits.max_bytes) as file:
         source, name = TimedFile(file, limits.patience_s), shown_name(path)

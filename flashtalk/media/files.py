@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -20,12 +21,16 @@ Entry = TypeVar("Entry")
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def open_local(path: str | Path, kind: Literal["audio", "image"], max_bytes: int) -> BinaryIO:
-    """Open for reading; the caller closes it.
+def open_local(
+    path: str | Path | BinaryIO, kind: Literal["audio", "image"], max_bytes: int
+) -> AbstractContextManager[BinaryIO]:
+    """Open for reading, as a context. A file that is open already stays so and is not checked: its opener did that.
 
     InputError: `{kind}_unreadable` (an address, a folder, a device, no such file, an empty picture), `audio_empty`,
     `{kind}_limits` (bytes).
     """
+    if not isinstance(path, str | Path):
+        return nullcontext(path)
     name = shown_name(path)
     if isinstance(path, str) and _ADDRESS.match(path):
         raise InputError(
@@ -39,7 +44,7 @@ def open_local(path: str | Path, kind: Literal["audio", "image"], max_bytes: int
             f"{name} cannot be opened ({reason}); give a readable file", code=f"{kind}_unreadable"
         ) from None
     try:
-        _check_kind_and_size(os.fstat(file.fileno()), name, kind, max_bytes)
+        check_kind_and_size(os.fstat(file.fileno()), name, kind, max_bytes)
     except InputError:
         file.close()
         raise
@@ -104,13 +109,16 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def shown_name(path: str | Path) -> str:
+def shown_name(path: str | Path | BinaryIO) -> str:
     """The file's own name in quotes, short and without its folder, for messages."""
+    if not isinstance(path, str | Path):
+        return "the file"
     name = Path(path).name or str(path)
     return repr(name if len(name) <= 60 else name[:57] + "...")
 
 
-def _check_kind_and_size(status: os.stat_result, name: str, kind: str, max_bytes: int) -> None:
+def check_kind_and_size(status: os.stat_result, name: str, kind: str, max_bytes: int) -> None:
+    """A regular file of 1 to `max_bytes` bytes; else InputError as `open_local` says."""
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{name} is not a regular file; give one {kind} file", code=f"{kind}_unreadable")
     if status.st_size == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 from PIL import BmpImagePlugin, ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -65,11 +65,14 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Colour space of an ICC profile -> the mode whose numbers it explains."""
 
 
-def open_portrait(source: str | Path | np.ndarray | Image.Image, limits: ImageLimits = IMAGE_LIMITS) -> np.ndarray:
+def open_portrait(
+    source: str | Path | BinaryIO | np.ndarray | Image.Image, limits: ImageLimits = IMAGE_LIMITS
+) -> np.ndarray:
     """Any usual picture as uint8 RGB [H, W, 3], upright, in sRGB, on neutral grey where it was transparent.
 
-    source: a local PNG, JPEG, WebP or BMP file (of an animation the first frame), a PIL picture, or an array [H, W] or
-    [H, W, 1 to 4], uint8, uint16 or float in 0..1. Nothing but the pixels is kept. InputError: see the file's top.
+    source: a local PNG, JPEG, WebP or BMP file (of an animation the first frame), by name or open, a PIL
+    picture, or an array [H, W] or [H, W, 1 to 4], uint8, uint16 or float in 0..1. Nothing but the pixels is kept.
+    InputError: see the file's top.
     """
     if isinstance(source, np.ndarray):
         return _flat_rgb(_from_array(source, limits))

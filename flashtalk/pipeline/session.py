@@ -95,25 +95,15 @@ class Session:
     def push(self, samples_S: np.ndarray) -> None:
         """Add sound without computing anything. Raises InputError, SessionClosed."""
         self._check_open()
-        if samples_S.ndim != 1 or samples_S.dtype.kind != "f":
-            raise InputError(
-                f"sound must be a float array of one dimension, not {samples_S.dtype} {samples_S.shape}; "
-                "flashtalk.media.audio.clean_pcm converts other kinds",
-                code="audio_shape",
-            )
-        if not np.isfinite(samples_S).all():
-            raise InputError(
-                "the sound holds samples that are not finite numbers; flashtalk.media.audio.clean_pcm mends them",
-                code="audio_not_finite",
-            )
+        check_samples(samples_S)
         self._sound.push(samples_S)
 
     def ready(self) -> bool:
         """Whether `step` has a chunk to compute."""
-        start, end = self._next_span()
+        start, _ = self._next_span()
         if self._ended or self._closed:
             return not self._closed and self._sound.end > start * self.stream.samples_per_frame
-        return self._sound.end >= (end + self.stream.lookahead_frames) * self.stream.samples_per_frame
+        return self._sound.end >= self.samples_needed
 
     @torch.inference_mode()
     def step(self) -> VideoChunk:
@@ -166,9 +156,17 @@ class Session:
     def save(self, path: str | Path) -> None:
         """Write all that the future of this stream depends on; `engine.restore(path)` goes on bit for bit."""
         self._check_alive()
+        session_file.write_bytes(Path(path), self._dump(self._sound.waiting(), self._ended))
+
+    def snapshot(self) -> bytes:
+        """The same without the sound that no chunk took and without its end, which the caller feeds again."""
+        self._check_alive()
+        return self._dump(np.empty(0, np.float32), ended=False)
+
+    def _dump(self, waiting_S: np.ndarray, ended: bool) -> bytes:
         now, portrait = self._progress, self._conditioning.portrait
         tensors = {"progress.motion": now.motion_CTHW, "text": self._conditioning.text_LD}
-        arrays = self._sound.state() | {"waiting": self._sound.waiting()}
+        arrays = self._sound.state() | {"waiting": waiting_S}
         tensors |= {f"sound.{name}": torch.from_numpy(array) for name, array in arrays.items()}
         tensors |= session_file.portrait_tensors(portrait)
         header = session_file.Header(
@@ -178,15 +176,18 @@ class Session:
             chunk_index=now.chunk_index,
             frame=now.frame,
             fresh=now.fresh,
-            ended=self._ended,
+            ended=ended,
         )
-        session_file.write(Path(path), header, tensors)
+        return session_file.dump(header, tensors)
 
     @classmethod
     @torch.inference_mode()
-    def restore(cls, networks: Networks, path: str | Path, lock: threading.Lock | None = None) -> Session:
-        """The stream that `save` wrote. Raises InputError if the file is damaged or of another model."""
-        header, tensors = session_file.read(Path(path), networks.fingerprint)
+    def restore(cls, networks: Networks, saved: str | Path | bytes, lock: threading.Lock | None = None) -> Session:
+        """The stream that `save` wrote or `snapshot` gave. Raises InputError if it is damaged or of another model."""
+        if isinstance(saved, bytes):
+            header, tensors = session_file.load(saved, "the snapshot", networks.fingerprint)
+        else:
+            header, tensors = session_file.read(Path(saved), networks.fingerprint)
         on_device = {name: tensor.to(networks.device) for name, tensor in tensors.items()}
         portrait = session_file.portrait_from(on_device)
         session = cls(networks, header.stream, conditioning_from_rows(networks, portrait, on_device["text"]), lock=lock)
@@ -221,6 +222,11 @@ class Session:
     def samples_fed(self) -> int:
         """Samples that came in so far, those that wait for their chunk included."""
         return self._sound.end
+
+    @property
+    def samples_needed(self) -> int:
+        """The sample up to which sound must be there for the next chunk."""
+        return (self._next_span()[1] + self.stream.lookahead_frames) * self.stream.samples_per_frame
 
     @property
     def chunks_done(self) -> int:
@@ -308,6 +314,21 @@ class Session:
     def _check_alive(self) -> None:
         if self._closed:
             raise SessionClosed("this session is closed; open a new one")
+
+
+def check_samples(samples_S: np.ndarray) -> None:
+    """Raises InputError unless it is sound: floats in one dimension, all finite."""
+    if samples_S.ndim != 1 or samples_S.dtype.kind != "f":
+        raise InputError(
+            f"sound must be a float array of one dimension, not {samples_S.dtype} {samples_S.shape}; "
+            "flashtalk.media.audio.clean_pcm converts other kinds",
+            code="audio_shape",
+        )
+    if not np.isfinite(samples_S).all():
+        raise InputError(
+            "the sound holds samples that are not finite numbers; flashtalk.media.audio.clean_pcm mends them",
+            code="audio_not_finite",
+        )
 
 
 def _gain(stream: StreamConfig) -> LoudnessGain | None:

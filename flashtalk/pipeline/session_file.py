@@ -1,4 +1,7 @@
-"""The file that a stream is saved in: one safetensors file, written whole or not at all. Called by pipeline/session."""
+"""A stream as bytes in the safetensors layout, and the file that holds them, written whole or not at all.
+
+Called by pipeline/session.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
@@ -35,11 +39,38 @@ class Header:
     format: int = FORMAT
 
 
-def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> None:
-    """Write under a temporary name, then rename: a kill leaves the old file or the new one. Raises EngineError."""
+def dump(header: Header, tensors: dict[str, Tensor]) -> bytes:
+    """A stream as bytes."""
     # Copies: the first chunk's motion latents are the portrait's own, and the format refuses shared memory.
     on_host = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    data = save(on_host, metadata={"header": json.dumps(asdict(header))})
+    return save(on_host, metadata={"header": json.dumps(asdict(header))})
+
+
+def load(data: bytes, name: str, fingerprint: str) -> tuple[Header, dict[str, Tensor]]:
+    """The inverse of `dump`. Raises InputError, which says `name`, if it is damaged, or of another format or model."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        header = from_tree(Header, json.loads(metadata["header"]))
+        tensors = load_tensors(data)
+    except (SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise InputError(f"{name} is not a saved session: {type(error).__name__}", code="session_file") from None
+    if header.format != FORMAT or header.fingerprint != fingerprint:
+        raise InputError(
+            f"{name} was saved by {header.fingerprint} (format {header.format}), but this engine is "
+            f"{fingerprint} (format {FORMAT}): use the same model, weights and precision",
+            code="session_model",
+        )
+    return header, tensors
+
+
+def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> None:
+    """`dump` into a file; see `write_bytes`."""
+    write_bytes(path, dump(header, tensors))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write under a temporary name, then rename: a kill leaves the old file or the new one. Raises EngineError."""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "wb") as file:
@@ -52,20 +83,16 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> None:
 
 
 def read(path: Path, fingerprint: str) -> tuple[Header, dict[str, Tensor]]:
-    """The saved stream. Raises InputError if it is damaged, of another format or of another model."""
+    """`load` from a file. Raises InputError."""
+    return load(read_bytes(path), path.name, fingerprint)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What `write` wrote. Raises InputError."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = from_tree(Header, json.loads((file.metadata() or {})["header"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (OSError, SafetensorError, KeyError, ValueError, ConfigError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise InputError(f"{path.name} is not a saved session: {type(error).__name__}", code="session_file") from None
-    if header.format != FORMAT or header.fingerprint != fingerprint:
-        raise InputError(
-            f"{path.name} was saved by {header.fingerprint} (format {header.format}), but this engine is "
-            f"{fingerprint} (format {FORMAT}): use the same model, weights and precision",
-            code="session_model",
-        )
-    return header, tensors
 
 
 def portrait_tensors(portrait: Portrait) -> dict[str, Tensor]:

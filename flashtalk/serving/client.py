@@ -1,11 +1,141 @@
-"""`connect(config)`: the one way to an engine, for the command line, the app, tests and users' programs."""
+"""`connect(config)`: the one way to a served engine, for the app, tests and users' programs."""
 
 from __future__ import annotations
 
-from flashtalk.config import Config
-from flashtalk.engine.engine import Engine
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from flashtalk.config import Config, StreamConfig
+from flashtalk.engine.engine import changed_stream
+from flashtalk.errors import InputError
+from flashtalk.serving.launch import ProcessRank, Rank
+from flashtalk.serving.line import Line
+from flashtalk.serving.local import ThreadRank
+from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus
+from flashtalk.serving.saved_stream import SavedStream, read_stream
+from flashtalk.serving.seat import Beginning, Seat, Surroundings
+from flashtalk.serving.supervisor import Supervisor
+
+_NEVER_S = 1e9
 
 
-def connect(config: Config) -> Engine:
-    """Build the engine that `config` describes, in this process. Use it as a context."""
-    return Engine(config)
+def connect(config: Config, *, isolated: bool = True) -> Client:
+    """Start the engine that `config` describes and wait until it is ready; use the client as a context.
+
+    isolated: it runs in processes of its own, which are replaced when they crash or hang and die with this one;
+    otherwise in a thread of this process. Raises ConfigError, CheckpointError, EngineError.
+    """
+    if isolated:
+        return House(config, lambda: [ProcessRank()])
+    # A thread cannot be killed, so nothing is gained by finding out that it hangs.
+    patient = dataclasses.replace(config.serving, hang_s=_NEVER_S, spare=False)
+    return House(dataclasses.replace(config, serving=patient), lambda: [ThreadRank()])
+
+
+class House:
+    """See protocol.Client. `make_ranks` starts the ranks of one group."""
+
+    def __init__(self, config: Config, make_ranks: Callable[[], list[Rank]]) -> None:
+        serving = config.serving
+        self._config = config
+        self._line = Line(serving.seats, serving.line, serving.wait_s)
+        self._supervisor = Supervisor(config, make_ranks, self._left)
+        self._numbers = itertools.count(1)
+        self._since_s: dict[int, float] = {}
+        try:
+            self.info = self._supervisor.start()
+        except BaseException:
+            self.close()
+            raise
+        supervisor = self._supervisor
+        self._surroundings = Surroundings(serving, self.info.fingerprint, supervisor.lock, supervisor.stirred)
+
+    def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
+        """See Client."""
+        return changed_stream(self._config, seed, changes)
+
+    def open(
+        self,
+        portrait: np.ndarray,
+        *,
+        prompt: str = "",
+        seed: int | None = None,
+        realtime: bool = False,
+        on_place: OnPlace | None = None,
+        **changes: object,
+    ) -> Seat:
+        """See Client."""
+        stream = self.stream(seed=seed, **changes)
+        _check_portrait(portrait)
+        return self._seated(Beginning(stream, portrait, prompt), realtime, on_place)
+
+    def restore(self, path: Path, *, realtime: bool = False, on_place: OnPlace | None = None) -> Seat:
+        """See Client."""
+        return self._seated(read_stream(Path(path), self.info.fingerprint), realtime, on_place)
+
+    def _seated(self, begin: Beginning | SavedStream, realtime: bool, on_place: OnPlace | None) -> Seat:
+        self._line.take_seat(on_place)
+        seat = Seat(next(self._numbers), begin, self._surroundings, realtime=realtime)
+        self._since_s[seat.number] = time.monotonic()
+        try:
+            self._supervisor.add(seat)
+        except BaseException:
+            self._left(seat)
+            raise
+        try:
+            seat.wait_open()
+        except BaseException:
+            seat.close()
+            raise
+        return seat
+
+    def status(self) -> ServiceStatus:
+        """See Client."""
+        supervisor, serving = self._supervisor, self._config.serving
+        with supervisor.lock:
+            age_s = supervisor.progress_age_s()
+            return ServiceStatus(
+                ready=supervisor.state == "ready" and age_s <= serving.hang_s,
+                state=supervisor.state,
+                seats_used=self._line.used,
+                seats_free=serving.seats - self._line.used,
+                queue_length=self._line.waiting,
+                restarts=max(0, supervisor.generation - 1),
+                generation=supervisor.generation,
+                processes=supervisor.processes,
+                progress_age_s=age_s,
+                counts={**supervisor.counts, "refused": self._line.refused},
+                seconds=dict(supervisor.seconds),
+            )
+
+    def close(self) -> None:
+        """See Client."""
+        self._line.close()
+        self._supervisor.close()
+
+    def __enter__(self) -> House:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _left(self, seat: Seat) -> None:
+        self._line.leave_seat(time.monotonic() - self._since_s.pop(seat.number))
+
+
+def _check_portrait(portrait: np.ndarray) -> None:
+    is_picture = isinstance(portrait, np.ndarray) and portrait.dtype == np.uint8 and portrait.ndim == 3
+    if not is_picture or portrait.shape[2] != 3 or not portrait.size:
+        raise InputError(
+            "a portrait must be an RGB array of bytes [height, width, 3]; flashtalk.media.image.open_portrait makes "
+            "one of a file",
+            code="image_shape",
+        )

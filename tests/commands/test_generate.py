@@ -15,9 +15,9 @@ from scipy.signal import correlate, resample_poly
 from flashtalk.commands import generate
 from flashtalk.commands.console import UNEXPECTED_STATUS
 from flashtalk.commands.film_sound import TRACK_RATE, Track
-from flashtalk.commands.journal import Journal
 from flashtalk.config import Config
 from flashtalk.errors import CheckpointError
+from flashtalk.serving.journal import Journal
 from tests.commands.kit import NEW_FRAMES, Kit, flashtalk, make_kit, voice
 from tests.media.films import decode
 
@@ -247,7 +247,7 @@ def test_our_own_mistakes_are_told_without_a_traceback(
     def fail(_config: Config) -> None:
         raise ValueError("wires [crossed]")
 
-    monkeypatch.setattr(generate, "connect", fail)
+    monkeypatch.setattr(generate, "Engine", fail)
     assert flashtalk(*kit.arguments()) == UNEXPECTED_STATUS
     said = capsys.readouterr().err
     assert "unexpected ValueError: wires [crossed]; run with --verbose" in said

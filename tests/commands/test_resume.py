@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from flashtalk.commands.generate import JOURNAL_CHUNKS
-from flashtalk.commands.journal import Journal
 from flashtalk.config import Config
 from flashtalk.errors import EngineError
 from flashtalk.media.mp4 import Mp4Writer
 from flashtalk.pipeline.session import Session
+from flashtalk.serving.journal import Journal
 from flashtalk.types import VideoChunk
 from tests.commands.kit import Kit, flashtalk, make_kit, voice
 

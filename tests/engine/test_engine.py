@@ -1,4 +1,4 @@
-"""The engine as its users meet it: connect, open, feed, flush, save, restore, close."""
+"""The engine as its users meet it: build, open, feed, flush, save, restore, close."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flashtalk import Config, ConfigError, EngineError, InputError, SessionClosed, connect
+from flashtalk import Config, ConfigError, EngineError, InputError, SessionClosed
 from flashtalk.config_file import replace
 from flashtalk.engine.engine import Engine
 from flashtalk.pipeline.session import Session
@@ -21,7 +21,7 @@ CHUNK = 28 * 640
 
 @pytest.fixture(scope="module")
 def engine(tiny_config: Config) -> Iterator[Engine]:
-    with connect(replace(tiny_config, {"stream.audio_context_s": 2.0, "stream.steps": 2})) as engine:
+    with Engine(replace(tiny_config, {"stream.audio_context_s": 2.0, "stream.steps": 2})) as engine:
         yield engine
 
 
@@ -105,10 +105,10 @@ def test_settings_that_cannot_work_are_refused(
 
 
 def test_a_closed_engine_closes_its_sessions(tiny_config: Config) -> None:
-    with connect(tiny_config) as engine:
+    with Engine(tiny_config) as engine:
         session = engine.open(picture_of(0))
     with pytest.raises(SessionClosed):
         session.feed(speech(10))
-    with pytest.raises(EngineError, match="connect again"):
+    with pytest.raises(EngineError, match="make a new one"):
         engine.open(picture_of(0))
     engine.close()

@@ -1,4 +1,4 @@
-"""The journal beside an unfinished film: what `generate --resume` needs. Written and read by generate.py only.
+"""The journal beside an unfinished film: what is needed to go on. For commands/generate.py and long jobs (jobs/).
 
 `film.journal/` stands beside `film.mp4` while it is made. `journal.json` holds the inputs, the film's checkpoint and
 the name of the session file that belongs to it; replacing it is the one rename that makes a new state count.
@@ -11,11 +11,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flashtalk.errors import EngineError, InputError
 from flashtalk.media.part_file import plain_errors, sync_folder
-from flashtalk.pipeline.session import Session
 
 FORMAT = 1
 
@@ -40,6 +39,17 @@ class Entry:
     session: str | None = None
     """The session's file in the journal's folder, named by `Journal.write`; None: every frame is in the film."""
     format: int = FORMAT
+
+
+class Saves(Protocol):
+    """A session or stream between two chunks."""
+
+    @property
+    def chunks_done(self) -> int:
+        """Chunks given out so far."""
+
+    def save(self, path: Path) -> None:
+        """Write all that its future depends on."""
 
 
 class Journal:
@@ -74,7 +84,7 @@ class Journal:
         assert entry.session is not None, "a complete film has no session"
         return self.folder / entry.session
 
-    def write(self, entry: Entry, session: Session | None = None) -> None:
+    def write(self, entry: Entry, session: Saves | None = None) -> None:
         """Replace the state. A kill at any moment leaves the old one or the new one, whole."""
         name = f"session-{session.chunks_done}.safetensors" if session else None
         with plain_errors(self.folder.name):

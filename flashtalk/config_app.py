@@ -1,0 +1,126 @@
+"""Settings of the app around the engine: the house, the door, the pages. config.py holds those of the engine itself.
+
+Frozen dataclasses as there; ServingConfig is a section of Config, the others are passed down by app.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorConfig:
+    """What visitors' files may be, and what the process that opens one may take (serving/door.py)."""
+
+    isolation: Literal["strict", "best"] = "best"
+    """strict refuses uploads where the system lacks a part of the cage; best goes on and says in its status what."""
+    memory_bytes: int = 1 << 30
+    time_s: float = 30.0
+    """For opening one file; each 20 s of sound that arrive allow one second more."""
+    at_once: int = 2
+    """Files that are opened at the same time; more wait, at most `time_s`."""
+    picture_max_bytes: int = 20 << 20
+    sound_max_bytes: int = 200 << 20
+    sound_max_s: float = 600.0
+    film_max_bytes: int = 4 << 30
+    film_max_s: float = 6 * 3600.0
+    """The same for long videos, whose sound is streamed to the disk."""
+    upload_age_s: float = 900.0
+    """Uploads are removed after this."""
+    output_age_s: float = 86400.0
+    """Finished videos are removed after this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsConfig:
+    """Long videos (serving/jobs): how many at once, what they may take of the disk, how long they stay."""
+
+    at_once: int = 1
+    """Films that are made at the same time; each takes a seat."""
+    per_owner: int = 4
+    """Unfinished films of one visitor."""
+    waiting: int = 32
+    """Unfinished films of all visitors."""
+    journal_chunks: int = 4
+    journal_s: float = 20.0
+    """What a kill can cost at most, whichever comes first."""
+    state_every_s: float = 60.0
+    """Moments of a film from which a part of it can be made again."""
+    min_free_bytes: int = 1 << 30
+    """Films pause when the disk has less left."""
+    keep_s: float = 7 * 86400.0
+    """Finished films are removed after this; unfinished ones that nobody continues, too."""
+    preview_s: float = 600.0
+    """Viewers of the growing film may go on so long after it is complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiConfig:
+    """The app's page: where it listens and what a visitor may ask of it. Files' own limits are in DoorConfig."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    folder: str = "out/app"
+    """Finished films, jobs and the secret that signs tokens; made when missing, readable by its owner only."""
+    films_at_once: int = 2
+    """Films and comparisons that are made at the same time; more wait their turn in the queue."""
+    queue_places: int = 24
+    film_max_s: float = 120.0
+    """Longest sound of the upload and compare tabs; longer ones belong in the long-video tab."""
+    upload_max_mib: int = 200
+    requests_per_minute: int = 120
+    """Of one visitor's address, for requests that cost something: uploads, starts, own routes."""
+    label_default: bool = True
+    """Whether films carry the words that say they were made by a machine, unless the visitor turns them off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveConfig:
+    """Live conversations in the browser (flashtalk/ui/live)."""
+
+    first_chunk_frames: int = 17
+    """The first pictures are there sooner; see StreamConfig."""
+    keep_s: float = 30.0
+    """A session waits so long for a browser whose connection broke."""
+    vanish_s: float = 10.0
+    """A browser that says nothing for so long is gone."""
+    max_session_s: float = 1800.0
+    max_sessions: int = 16
+    """Conversations at one time, those that wait for a seat included."""
+    max_waiting_s: float = 0.6
+    """Sound that may wait for a slow engine; pauses make up for it first, then words are left out."""
+    max_unsent_s: float = 3.0
+    """Media that may be on its way to a slow browser; beyond it pictures are left out, sound never."""
+    label: bool = True
+    """Whether pictures carry the words that say they were made by a machine."""
+    crf: int = 23
+    """Quality of the pictures: 1 (best) to 51."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingConfig:
+    """The house: how many visitors at once, how long others wait, and when the engine's process counts as lost."""
+
+    seats: int = 4
+    """Streams at once; all share one engine."""
+    line: int = 16
+    """Visitors who may wait for a seat; more are refused at once."""
+    wait_s: float = 60.0
+    """Longest wait for a seat."""
+    ahead_chunks: int = 2
+    """Chunks that are computed before their visitor takes them."""
+    waiting_sound_s: float = 3600.0
+    """Most sound that a stream holds before it is computed."""
+    idle_s: float = 120.0
+    """A stream that neither brings sound nor takes chunks for so long loses its seat."""
+    start_s: float = 900.0
+    """Longest time from a process's start to its engine being ready."""
+    beat_s: float = 0.25
+    """Time between two heartbeats."""
+    hang_s: float = 4.0
+    """Silence, or a chunk without an end, after which a process counts as hanging; more where chunks take long."""
+    recover_s: float = 120.0
+    """How long a stream waits for a lost engine to come back before it ends with WorkerLost."""
+    spare: bool = True
+    """Keep a process at hand, without weights, that takes over seconds sooner than a new one; about 300 MB."""

@@ -1,0 +1,39 @@
+"""Text to speech by the local program espeak-ng, where it is installed. Called by the app."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from flashtalk.errors import InputError
+
+SPEAKERS = {"en": "en-gb+f3", "zh": "cmn+f2"}
+"""Language -> espeak-ng's voice."""
+MOST_LETTERS = 600
+_PATIENCE_S = 20.0
+
+
+def can_speak() -> bool:
+    """Whether the synthesiser is here."""
+    return shutil.which("espeak-ng") is not None
+
+
+def speak(text: str, language: str, path: str | Path) -> None:
+    """Write `text` as speech to a WAV file at `path`. Raises InputError(text_empty, text_long, no_synthesiser)."""
+    words = " ".join(text.split())
+    if not words:
+        raise InputError("There is no text to speak; write a sentence.", code="text_empty")
+    if len(words) > MOST_LETTERS:
+        message = f"The text has {len(words)} letters; {MOST_LETTERS} are allowed. Shorten it."
+        raise InputError(message, code="text_long")
+    program = shutil.which("espeak-ng")
+    if program is None:
+        message = "No speech synthesiser is installed here; install espeak-ng, or record or upload a voice."
+        raise InputError(message, code="no_synthesiser")
+    command = [program, "-v", SPEAKERS[language], "-s", "150", "-w", str(path), "--stdin"]
+    try:
+        subprocess.run(command, input=words.encode(), check=True, capture_output=True, timeout=_PATIENCE_S)
+    except (subprocess.SubprocessError, OSError):
+        message = "The synthesiser could not speak this text; write it in plain words."
+        raise InputError(message, code="no_synthesiser") from None

@@ -1,0 +1,131 @@
+"""What is known of one long video, as a value and as `job.json`; and the folder that holds all of it.
+
+Called by the other modules here. room.py is the only one that writes records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from flashtalk.config import StreamConfig
+from flashtalk.config_file import from_tree
+from flashtalk.errors import EngineError, FlashTalkError
+from flashtalk.media.part_file import plain_errors, sync_folder
+
+State = Literal["waiting", "rendering", "paused", "done", "failed", "cancelled"]
+UNFINISHED: tuple[State, ...] = ("waiting", "rendering", "paused")
+
+TRACK_RATE = 48000
+"""The film's sound keeps the source's quality; the 16 kHz mono that the model hears never gets into it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Frames [first, end) of the film `parent` that are made again, with another seed."""
+
+    parent: str
+    first: int
+    end: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One long video. Times are seconds since 1970; `frames` are those that are safely in the film."""
+
+    id: str
+    owner: str
+    """Of whom it is (door_files.owner_of); others are not told that it exists."""
+    key: str
+    """Chosen by the page: two submits with one key are one job."""
+    token: str
+    """Leads to its pictures and sound, in addresses."""
+    title: str
+    prompt: str
+    stream: StreamConfig
+    label: bool
+    """Whether its pictures say that they were made by a machine."""
+    picture_height: int
+    picture_width: int
+    channels: int
+    samples: int
+    """Of the 16 kHz voice."""
+    created_s: float
+    changed_s: float
+    state: State = "waiting"
+    reason: str = ""
+    """Why it is paused or failed, as a sentence."""
+    frames: int = 0
+    rendered_s: float = 0.0
+    """Time that was spent on it, pauses left out."""
+    span: Span | None = None
+
+    @property
+    def total_frames(self) -> int:
+        """Frames of the whole film."""
+        return -(-self.samples // self.stream.samples_per_frame)
+
+    @property
+    def goal_frames(self) -> int:
+        """Frames that are to be made."""
+        return self.span.end - self.span.first if self.span else self.total_frames
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it may still go on."""
+        return self.state in UNFINISHED
+
+
+class JobFolder:
+    """Where everything of one job lies. `base` and `clip` belong to a span that is made again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.picture = path / "portrait.rgb"
+        self.voice = path / "voice.f32"
+        self.track = path / "track.s16"
+        self.film = path / "film.mp4"
+        self.preview = path / "preview.mp4"
+        self.rows = path / "chunks.jsonl"
+        self.states = path / "states"
+        self.base, self.base_rows = path / "base.mp4", path / "base.jsonl"
+        self.clip = path / "clip.mp4"
+        self._record = path / "job.json"
+
+    def state(self, frame: int) -> Path:
+        """The saved stream that goes on with this frame."""
+        return self.states / f"{frame}.safetensors"
+
+    def write(self, job: Job) -> None:
+        """Replace the record: a kill leaves the old one or the new one."""
+        temporary = self._record.with_suffix(".new")
+        with plain_errors("the list of films"):
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(job)))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._record)
+            sync_folder(self.path)
+
+    def read(self) -> Job:
+        """The record. Raises EngineError(job_damaged)."""
+        try:
+            return _job_from(json.loads(self._record.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, FlashTalkError):
+            raise EngineError("The record of a film is damaged.", code="job_damaged") from None
+
+
+def new_id() -> str:
+    """A random name."""
+    return secrets.token_urlsafe(16)
+
+
+def _job_from(tree: dict[str, Any]) -> Job:
+    stream = from_tree(StreamConfig, tree.pop("stream"))
+    span = tree.pop("span")
+    return Job(**tree, stream=stream, span=Span(**span) if span else None)

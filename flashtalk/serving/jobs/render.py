@@ -1,0 +1,242 @@
+"""Makes one long video chunk by chunk, from its beginning or from where a kill left it. Called by room.py.
+
+Between two journals the film may run ahead by some chunks; a kill drops these and makes them again, byte for byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from flashtalk.config_app import JobsConfig
+from flashtalk.errors import EngineError
+from flashtalk.media.encode import MediaFormat
+from flashtalk.media.fit import fit_portrait
+from flashtalk.media.label import label_frames
+from flashtalk.media.mp4 import Mp4Writer, part_path
+from flashtalk.serving.jobs.drift import DriftMeter
+from flashtalk.serving.jobs.intake import demand_room, read_picture
+from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder
+from flashtalk.serving.jobs.rows import Row, Rows
+from flashtalk.serving.jobs.sound import read_track, read_voice
+from flashtalk.serving.journal import Entry, Journal
+from flashtalk.serving.protocol import Client, Stream
+from flashtalk.types import VideoChunk
+
+Wish = Literal["go on", "pause", "stop", "cancel"]
+"""pause keeps the place exactly; stop (the app ends) too; cancel drops everything."""
+Ending = Literal["done", "pause", "stop", "cancel"]
+
+_PATIENCE_S = 10.0
+
+
+class Stopped(Exception):
+    """The wish came while nothing was under way."""
+
+    def __init__(self, wish: Ending) -> None:
+        super().__init__(wish)
+        self.wish = wish
+
+
+@dataclass
+class _Place:
+    """Where a stream stands: what `Journal.write` needs of it, and how much sound it was given."""
+
+    stream: Stream
+    chunks_done: int
+    frames: int
+    fed: int
+
+    def save(self, path: Path) -> None:
+        self.stream.save(path)
+
+
+class Render:
+    """One film. `wish` is asked between chunks, and while it waits for a seat."""
+
+    def __init__(
+        self,
+        folder: JobFolder,
+        job: Job,
+        rows: Rows,
+        client: Client,
+        config: JobsConfig,
+        wish: Callable[[], Wish],
+    ) -> None:
+        self._folder = folder
+        self._job = job
+        self._rows = rows
+        self._client = client
+        self._config = config
+        self._wish = wish
+        self._journal = Journal(folder.film)
+        self._saved_s = time.monotonic()
+        self._unsaved_chunks = 0
+        self._state_frame = 0
+
+    def run(self) -> Ending:
+        """To the end, or until the wish. Raises FlashTalkError; the film can then be continued from its journal."""
+        if self._folder.film.exists() and not part_path(self._folder.film).exists():
+            self._journal.remove()
+            return "done"
+        film, entry = self._open_film()
+        ending: Ending = "done"
+        try:
+            if entry is None or entry.session is not None:
+                ending = self._make(film, entry)
+            if ending == "done":
+                self._complete(film)
+        except Stopped as stopped:
+            return stopped.wish
+        finally:
+            film.suspend()
+        return ending
+
+    def _open_film(self) -> tuple[Mp4Writer, Entry | None]:
+        if self._journal.exists():
+            entry = self._journal.read()
+            try:
+                film = Mp4Writer.resume(self._folder.film, entry.film)
+                self._rows.cut(film.checkpoint()["bytes"])
+                return film, entry
+            except EngineError as error:
+                if error.code not in ("part_missing", "part_damaged"):
+                    raise
+        self._journal.remove()
+        self._rows.cut(0)
+        return Mp4Writer(self._folder.film, media_format(self._job)), None
+
+    def _make(self, film: Mp4Writer, entry: Entry | None) -> Ending:
+        picture_HWC, stream = read_picture(self._folder, self._job), self._job.stream
+        meter = DriftMeter(fit_portrait(picture_HWC, stream.width, stream.height, stream.fit))
+        with self._take_seat(picture_HWC, entry) as seat:
+            place = _Place(seat, len(self._rows.all), entry.frames if entry else 0, 0)
+            place.fed = self._sound_until(place.frames) if entry else 0
+            if entry is None:
+                self._save(film, place)
+            return self._chunks(film, place, meter)
+
+    def _take_seat(self, picture_HWC: np.ndarray, entry: Entry | None) -> Stream:
+        if entry:
+            return self._client.restore(self._journal.session_file(entry), on_place=self._look_up)
+        job = self._job
+        return self._client.open(picture_HWC, prompt=job.prompt, on_place=self._look_up, **asdict(job.stream))
+
+    def _look_up(self, _place: int) -> None:
+        stop_if_wished(self._wish)
+
+    def _chunks(self, film: Mp4Writer, place: _Place, meter: DriftMeter) -> Ending:
+        self._feed(place)
+        started_s = time.monotonic()
+        while (chunk := next_chunk(place.stream)) is not None:
+            last = chunk.first_frame + len(chunk.frames_FHWC) >= self._job.total_frames
+            place.chunks_done, place.frames = chunk.index + 1, chunk.first_frame + len(chunk.frames_FHWC)
+            wish = self._wish()
+            resting = wish != "go on" or self._save_is_due()
+            if not resting and not last:
+                self._feed(place)  # the next chunk is computed while this one is encoded
+            started_s = self._write(film, chunk, last, meter, started_s)
+            if wish == "cancel":
+                return "cancel"
+            if last:
+                return self._write_end(film, place)
+            if resting:
+                self._save(film, place)
+                if wish != "go on":
+                    return wish
+                self._feed(place)
+        raise EngineError("The engine ended this film too soon; try again.", code="film_short")
+
+    def _feed(self, place: _Place) -> None:
+        """Just the sound that the next chunk takes."""
+        until = self._sound_until(place.frames + self._next_frames(place.frames))
+        if until > place.fed:
+            place.stream.feed(read_voice(self._folder.voice, place.fed, until))
+        place.fed = until
+        if until == self._job.samples:
+            place.stream.finish()
+
+    def _next_frames(self, frames: int) -> int:
+        stream = self._job.stream
+        return (stream.chunk_frames if frames else stream.first_chunk_frames) - stream.motion_frames
+
+    def _sound_until(self, frames: int) -> int:
+        """Samples that were fed when chunks up to `frames` are taken."""
+        stream = self._job.stream
+        heard = (frames + stream.lookahead_frames) * stream.samples_per_frame if frames else 0
+        return min(self._job.samples, heard)
+
+    def _write(self, film: Mp4Writer, chunk: VideoChunk, last: bool, meter: DriftMeter, started_s: float) -> float:
+        first, frames_FHWC = chunk.first_frame, chunk.frames_FHWC
+        start, end = (frame * TRACK_RATE // self._job.stream.fps for frame in (first, first + len(frames_FHWC)))
+        samples = read_track(self._folder.track, self._job.channels, start, None if last else end)
+        look = meter.look(frames_FHWC)
+        at = film.checkpoint()["bytes"]
+        film.write(label_frames(frames_FHWC) if self._job.label else frames_FHWC, samples)
+        size, now_s = film.checkpoint()["bytes"] - at, time.monotonic()
+        row = Row(chunk.index, first, len(frames_FHWC), at, size, round(now_s - started_s, 4), look)
+        self._rows.add(row)
+        return now_s
+
+    def _save_is_due(self) -> bool:
+        self._unsaved_chunks += 1
+        waited_s = time.monotonic() - self._saved_s
+        return self._unsaved_chunks >= self._config.journal_chunks or waited_s >= self._config.journal_s
+
+    def _save(self, film: Mp4Writer, place: _Place) -> None:
+        demand_room(self._folder.path, 0, self._config.min_free_bytes)
+        ended = place.fed == self._job.samples
+        entry = Entry(inputs={}, film=film.checkpoint(), frames=place.frames, sound_ended=ended)
+        self._journal.write(entry, place)
+        self._saved_s, self._unsaved_chunks = time.monotonic(), 0
+        self._keep_state(place)
+
+    def _keep_state(self, place: _Place) -> None:
+        """Once a minute of film: from here a part of it can be made again."""
+        every = round(self._config.state_every_s * self._job.stream.fps)
+        if place.frames and place.frames < self._state_frame + every:
+            return
+        self._state_frame = place.frames
+        session = self._journal.session_file(self._journal.read())
+        self._folder.states.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            self._folder.state(place.frames).hardlink_to(session)
+
+    def _write_end(self, film: Mp4Writer, place: _Place) -> Ending:
+        self._journal.write(Entry(inputs={}, film=film.checkpoint(), frames=place.frames, sound_ended=True))
+        return "done"
+
+    def _complete(self, film: Mp4Writer) -> None:
+        """Viewers of the growing film may go on for a while: its file gets a second name."""
+        with suppress(FileExistsError):
+            self._folder.preview.hardlink_to(part_path(self._folder.film))
+        film.close()
+        self._journal.remove()
+
+
+def next_chunk(stream: Stream) -> VideoChunk | None:
+    """The next one, however long it takes: the client itself ends a stream whose engine hangs."""
+    while True:
+        with suppress(TimeoutError):
+            return stream.next(_PATIENCE_S)
+
+
+def stop_if_wished(wish: Callable[[], Wish]) -> None:
+    """Raise Stopped unless the work may go on."""
+    now = wish()
+    if now != "go on":
+        raise Stopped(now)
+
+
+def media_format(job: Job) -> MediaFormat:
+    """The film's."""
+    stream = job.stream
+    return MediaFormat(
+        width=stream.width, height=stream.height, fps=stream.fps, sample_rate=TRACK_RATE, channels=job.channels
+    )

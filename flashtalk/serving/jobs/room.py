@@ -1,0 +1,334 @@
+"""The room where long videos are made: takes orders, keeps the queue going, goes on after a restart.
+
+Made once by the app around its client; the tab and its routes call it from any thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import logging
+import shutil
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flashtalk.config import StreamConfig
+from flashtalk.config_app import JobsConfig
+from flashtalk.errors import FlashTalkError, InputError, Overloaded, WorkerLost
+from flashtalk.serving.door import Door
+from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
+from flashtalk.serving.jobs.record import Job, JobFolder, Span, State, new_id
+from flashtalk.serving.jobs.render import Ending, Render, Wish
+from flashtalk.serving.jobs.rows import Row
+from flashtalk.serving.jobs.shelf import Shelf, View
+from flashtalk.serving.jobs.span import SpanRender, begin_span
+from flashtalk.serving.protocol import Client
+
+_LOSSES = 2
+"""A job may lose the engine so often without a new chunk in between; then it counts as the reason."""
+_SEAT_S = 5.0
+"""Time between two tries for a seat."""
+_SWEEP_S = 60.0
+
+_AFTER: dict[Ending, State] = {"done": "done", "pause": "paused", "stop": "waiting", "cancel": "cancelled"}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a visitor wants: local files that the door will open, and settings."""
+
+    owner: str
+    key: str
+    picture: str | Path
+    sound: str | Path
+    stream: StreamConfig
+    title: str = ""
+    prompt: str = ""
+    label: bool = True
+
+
+class JobRoom:
+    """A context: inside, jobs are made; leaving it stops them at the next chunk with nothing lost."""
+
+    def __init__(self, folder: Path, client: Client, door: Door, config: JobsConfig) -> None:
+        self._shelf = Shelf(folder)
+        self._changed = self._shelf.changed
+        self._client = client
+        self._door = door
+        self._config = config
+        self._wishes: dict[str, Wish] = {}
+        self._losses: Counter[str] = Counter()
+        self._intake: set[tuple[str, str]] = set()
+        self._closing = False
+        work = [self._work] * config.at_once + [self._sweep_now_and_then]
+        self._threads = [threading.Thread(target=one, name=f"jobs-{n}", daemon=True) for n, one in enumerate(work)]
+
+    def __enter__(self) -> Self:
+        with self._changed:
+            self._shelf.load()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # What visitors do.
+
+    def submit(self, order: Order) -> Job:
+        """Take an order; the same owner and key give the same job, however often and at whatever moment.
+
+        Raises InputError, EngineError(disk_full), Overloaded.
+        """
+        asked = (order.owner, order.key)
+        with self._changed:
+            self._changed.wait_for(lambda: asked not in self._intake)
+            if known := self._shelf.by_key(*asked):
+                return known
+            self._demand_place(order.owner)
+            self._intake.add(asked)
+        try:
+            return self._add(*self._taken_in(order))
+        finally:
+            with self._changed:
+                self._intake.discard(asked)
+                self._changed.notify_all()
+
+    def again(self, owner: str, job_id: str, first: int, end: int, seed: int, key: str) -> Job:
+        """Make the chunks around frames [first, end) of a finished film again with another seed, as a new film.
+
+        Raises InputError, EngineError, Overloaded.
+        """
+        parent = self.job(owner, job_id)
+        if parent.state != "done" or not 0 <= first < end <= parent.total_frames:
+            raise InputError(
+                f"Frames {first} to {end} cannot be made again: the film must be complete, and it has the frames 0 to "
+                f"{parent.total_frames}.",
+                code="span_range",
+            )
+        with self._changed:
+            if known := self._shelf.by_key(owner, key):
+                return known
+            self._demand_place(owner)
+            folder = self._shelf.new_folder()
+            rows = self._shelf.rows(parent.id).all
+        now_s = time.time()
+        job = dataclasses.replace(
+            parent, id=new_id(), key=key, token=new_id(), span=_whole_chunks(rows, parent.id, first, end, seed),
+            state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
+        )  # fmt: skip
+        begin_span(self.folder(parent.id), folder, job)
+        return self._add(job, folder)
+
+    def jobs(self, owner: str) -> list[View]:
+        """All of this owner's, newest first."""
+        with self._changed:
+            own = [job for job in self._shelf.all() if job.owner == owner]
+            return [self._shelf.view(job) for job in sorted(own, key=lambda job: -job.created_s)]
+
+    def job(self, owner: str, job_id: str) -> Job:
+        """The owner's job. Raises InputError(job_unknown), for others' jobs too."""
+        with self._changed:
+            job = self._shelf.get(job_id)
+        if job is None or job.owner != owner:
+            raise InputError("There is no such film; it may have been removed by its age.", code="job_unknown")
+        return job
+
+    def view(self, owner: str, job_id: str) -> View:
+        """The same with all that changes."""
+        job = self.job(owner, job_id)
+        with self._changed:
+            return self._shelf.view(job)
+
+    def by_token(self, job_id: str, token: str) -> tuple[Job, JobFolder, tuple[Row, ...]] | None:
+        """For media routes: None unless the token is this job's."""
+        with self._changed:
+            job = self._shelf.get(job_id)
+            if job is None or not hmac.compare_digest(job.token.encode(), token.encode()):
+                return None
+            return job, self.folder(job_id), self._shelf.rows(job_id).all
+
+    def pause(self, owner: str, job_id: str) -> None:
+        """Stop at the next chunk and free the seat; nothing is lost."""
+        self._ask(owner, job_id, "pause")
+
+    def cancel(self, owner: str, job_id: str) -> None:
+        """Stop and remove what was made; a finished film stays."""
+        self._ask(owner, job_id, "cancel")
+
+    def resume(self, owner: str, job_id: str) -> None:
+        """Go on with a paused or failed job."""
+        job = self.job(owner, job_id)
+        with self._changed:
+            self._wishes.pop(job.id, None)
+            if job.state in ("paused", "failed"):
+                self._losses.pop(job.id, None)
+                self._shelf.set(job.id, state="waiting", reason="")
+
+    def remove(self, owner: str, job_id: str) -> None:
+        """Forget a job and its files. One that is being made is only cancelled; remove it when it has stopped."""
+        job = self.job(owner, job_id)
+        self.cancel(owner, job_id)
+        with self._changed:
+            if (now := self._shelf.get(job.id)) and now.state != "rendering":
+                self._shelf.forget(job.id)
+
+    # What the app does.
+
+    def folder(self, job_id: str) -> JobFolder:
+        """Where a job lies."""
+        return self._shelf.folder(job_id)
+
+    def sweep(self, now_s: float | None = None) -> None:
+        """Remove what is too old: jobs that nothing happened to, second names of films."""
+        now_s = time.time() if now_s is None else now_s
+        with self._changed:
+            for job in self._shelf.all():
+                age_s = now_s - job.changed_s
+                if age_s > self._config.keep_s and job.state not in ("waiting", "rendering"):
+                    self._shelf.forget(job.id)
+                elif age_s > self._config.preview_s and job.state == "done":
+                    self.folder(job.id).preview.unlink(missing_ok=True)
+
+    def wait(self, job_id: str, states: tuple[State, ...], timeout_s: float) -> Job:
+        """Until the job is in one of these states. Raises TimeoutError."""
+
+        def there() -> bool:
+            job = self._shelf.get(job_id)
+            return job is None or job.state in states
+
+        with self._changed:
+            if not self._changed.wait_for(there, timeout_s) or (job := self._shelf.get(job_id)) is None:
+                raise TimeoutError(f"the film is not {' or '.join(states)} after {timeout_s:g} s")
+            return job
+
+    # How the room works.
+
+    def _sweep_now_and_then(self) -> None:
+        with self._changed:
+            while not self._changed.wait_for(lambda: self._closing, _SWEEP_S):
+                self.sweep()
+
+    def _demand_place(self, owner: str) -> None:
+        owners = [job.owner for job in self._shelf.all() if job.unfinished] + [taking for taking, _ in self._intake]
+        if owners.count(owner) >= self._config.per_owner:
+            raise Overloaded(
+                f"You have {owners.count(owner)} unfinished films, the most allowed; wait for one, or cancel it."
+            )
+        if len(owners) >= self._config.waiting:
+            raise Overloaded(f"{len(owners)} films wait already, the most allowed; try again later.")
+
+    def _taken_in(self, order: Order) -> tuple[Job, JobFolder]:
+        folder = self._shelf.new_folder()
+        try:
+            material = take_in(folder, order.picture, order.sound, self._door, self._config.min_free_bytes)
+            now_s = time.time()
+            job = Job(
+                id=new_id(),
+                owner=order.owner,
+                key=order.key,
+                token=new_id(),
+                title=order.title[:80],
+                prompt=order.prompt,
+                stream=order.stream,
+                label=order.label,
+                **dataclasses.asdict(material),
+                created_s=now_s,
+                changed_s=now_s,
+            )
+            demand_room(folder.path, film_bytes(job.total_frames, job.stream), self._config.min_free_bytes)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        return job, folder
+
+    def _add(self, job: Job, folder: JobFolder) -> Job:
+        try:
+            with self._changed:
+                self._shelf.add(job, folder)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        return job
+
+    def _ask(self, owner: str, job_id: str, wish: Wish) -> None:
+        job = self.job(owner, job_id)
+        with self._changed:
+            if job.state == "rendering":
+                self._wishes[job.id] = wish
+            elif wish == "pause" and job.state == "waiting":
+                self._shelf.set(job.id, state="paused")
+            elif wish == "cancel" and job.state in ("waiting", "paused", "failed"):
+                self._shelf.set(job.id, state="cancelled")
+                self._shelf.drop_media(job.id)
+
+    def _work(self) -> None:
+        while (job := self._next_job()) is not None:
+            state, reason, spent_s = self._make(job)
+            with self._changed:
+                frames = self._shelf.view(job).job.frames
+                self._shelf.set(job.id, state=state, reason=reason, frames=frames, rendered_s=job.rendered_s + spent_s)
+                if state == "cancelled":
+                    self._shelf.drop_media(job.id)
+
+    def _next_job(self) -> Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._shelf.line())
+            if self._closing:
+                return None
+            job_id = self._shelf.line()[0]
+            self._wishes.pop(job_id, None)
+            self._shelf.set(job_id, state="rendering", reason="")
+            return self._shelf.get(job_id)
+
+    def _make(self, job: Job) -> tuple[State, str, float]:
+        """(state afterwards, why, seconds spent)."""
+        started_s, rows = time.monotonic(), self._shelf.rows(job.id)
+        before = len(rows.all)
+        make = SpanRender if job.span else Render
+        try:
+            work = make(self.folder(job.id), job, rows, self._client, self._config, lambda: self._wish(job.id))
+            outcome: tuple[State, str] = (_AFTER[work.run()], "")
+        except FlashTalkError as error:
+            outcome = self._after(job, error, moved=len(rows.all) > before)
+        except Exception:
+            _log.exception("a film failed")
+            outcome = ("failed", "Something went wrong inside; the server's log tells more. Try to continue the film.")
+        return *outcome, time.monotonic() - started_s
+
+    def _after(self, job: Job, error: FlashTalkError, *, moved: bool) -> tuple[State, str]:
+        """What becomes of a job that met an error."""
+        _log.warning("film %s: %s (%s)", job.id, error, error.code)
+        if error.code == "disk_full":
+            return "paused", str(error)
+        if isinstance(error, Overloaded):
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, _SEAT_S)
+            return "waiting", ""
+        if isinstance(error, WorkerLost):
+            self._losses[job.id] = 1 if moved else self._losses[job.id] + 1
+            if self._losses[job.id] <= _LOSSES or self._closing:
+                return "waiting", ""
+        return "failed", str(error)
+
+    def _wish(self, job_id: str) -> Wish:
+        return "stop" if self._closing else self._wishes.get(job_id, "go on")
+
+
+def _whole_chunks(rows: tuple[Row, ...], parent: str, first: int, end: int, seed: int) -> Span:
+    """The chunks that hold any of these frames."""
+    touched = [row for row in rows if row.frame < end and row.frame + row.frames > first]
+    return Span(parent=parent, first=touched[0].frame, end=touched[-1].frame + touched[-1].frames, seed=seed)

@@ -1,0 +1,83 @@
+"""One row for each chunk of a film: where its bytes are, how long it took and how it looks. From rows come the
+playlist of the growing film and the drift curves. Called by render.py, room.py and the tab.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flashtalk.media.part_file import plain_errors
+from flashtalk.serving.jobs.drift import Look
+
+
+@dataclass(frozen=True)
+class Row:
+    """One chunk. `at`, `size`: its segment in the growing film; `seconds`: what it took to make."""
+
+    chunk: int
+    frame: int
+    frames: int
+    at: int
+    size: int
+    seconds: float
+    look: Look
+
+
+class Rows:
+    """The rows of one film, in memory and in a file of a line each. One thread writes, others read `all`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.all: tuple[Row, ...] = tuple(_read(path))
+
+    def cut(self, film_bytes: int) -> None:
+        """Drop rows beyond what is safely in the film."""
+        self.replace(tuple(row for row in self.all if row.at + row.size <= film_bytes))
+
+    def replace(self, rows: tuple[Row, ...]) -> None:
+        """Have these instead."""
+        self.all = rows
+        with plain_errors("the film's index"):
+            self._path.write_text("".join(map(_line, rows)), encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        """One more chunk."""
+        with plain_errors("the film's index"), self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+        self.all = (*self.all, row)
+
+
+def playlist(rows: Sequence[Row], fps: int, *, ended: bool) -> str:
+    """HLS of the growing film: `init.mp4` and `N.m4s` beside it."""
+    longest_s = max((row.frames / fps for row in rows), default=1.0)
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:7",
+        f"#EXT-X-TARGETDURATION:{math.ceil(longest_s)}",
+        "#EXT-X-PLAYLIST-TYPE:EVENT",
+        '#EXT-X-MAP:URI="init.mp4"',
+    ]
+    for number, row in enumerate(rows):
+        lines += [f"#EXTINF:{row.frames / fps:.5f},", f"{number}.m4s"]
+    return "\n".join([*lines, *["#EXT-X-ENDLIST"] * ended, ""])
+
+
+def _line(row: Row) -> str:
+    return json.dumps(asdict(row)) + "\n"
+
+
+def _read(path: Path) -> list[Row]:
+    """Rows up to the first line that a kill left torn."""
+    rows: list[Row] = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                tree = json.loads(line)
+                rows.append(Row(**{**tree, "look": Look(**tree["look"])}))
+            except (ValueError, TypeError, KeyError):
+                break
+    return rows

@@ -1,0 +1,38 @@
+"""A rank in a thread of this process, for `connect(config, isolated=False)`: a crash of it is a crash of the caller."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+from flashtalk.config import Config
+from flashtalk.engine.engine import Engine
+from flashtalk.serving.messages import Channel
+from flashtalk.serving.worker import serve
+
+_LEAVE_S = 30.0
+"""Longest wait for the thread to finish its chunk; it cannot be killed."""
+
+
+class ThreadRank:
+    """See launch.Rank. `build` makes the engine."""
+
+    def __init__(self, build: Callable[[Config], Engine] = Engine) -> None:
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        self._thread = threading.Thread(
+            target=serve, args=(Channel(theirs), build, lambda: None), name="rank", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """See launch.Rank."""
+        return os.getpid()
+
+    def stop(self, *, at_once: bool) -> None:
+        """See launch.Rank."""
+        self.channel.close()
+        self._thread.join(0.0 if at_once else _LEAVE_S)

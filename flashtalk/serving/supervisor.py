@@ -1,0 +1,301 @@
+"""Keeps a rank group alive and busy: starts it, gives it one order at a time, replaces it when it is lost.
+
+Made by client.py. One lock for everything here and in the seats; two threads: one watches, one gives orders.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Literal
+
+from flashtalk.config import Config
+from flashtalk.engine.engine import EngineInfo
+from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
+from flashtalk.serving.group import Answer, RankGroup
+from flashtalk.serving.launch import Rank
+from flashtalk.serving.messages import Chunk, Close, Failed, Open, Order
+from flashtalk.serving.scheduler import most_urgent
+from flashtalk.serving.seat import Seat, error_of
+
+State = Literal["starting", "ready", "recovering", "closed"]
+
+WATCH_S = 0.2
+"""How often the watch looks when nothing wakes it."""
+AWAY_S = 1.0
+"""If the watch itself was late by this, the machine stood still: silence meanwhile is nobody's fault."""
+BACK_OFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pause before a start, by the number of engines in a row that were lost before they made a chunk."""
+
+SPARE_AFTER_S = 10.0
+"""The spare process starts when the engine has been ready for so long: first visitors come first."""
+
+_log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """See the module's docstring. `make_ranks` starts the ranks of a group and is called in a thread that lives on."""
+
+    def __init__(self, config: Config, make_ranks: Callable[[], list[Rank]], on_leave: Callable[[Seat], None]) -> None:
+        self.lock = threading.RLock()
+        self.counts: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._config = config
+        self._make_ranks = make_ranks
+        self._on_leave = on_leave
+        self._change = threading.Condition(self.lock)
+        self._seats: dict[int, Seat] = {}
+        self._gone: list[int] = []
+        self._state: State = "starting"
+        self._group: RankGroup | None = None
+        self._info: EngineInfo | None = None
+        self._error: FlashTalkError | None = None
+        self._busy: tuple[Order, float] | None = None
+        self._warm_shapes: set[tuple[int, ...]] = set()
+        self._lost_s = self._ready_s = time.monotonic()
+        self._generation = 0
+        self._spare: list[Rank] | None = None
+        self._threads = [
+            threading.Thread(target=self._watch, name="watch", daemon=True),
+            threading.Thread(target=self._give_orders, name="orders", daemon=True),
+        ]
+
+    # For the client.
+
+    def start(self) -> EngineInfo:
+        """Start the first group and wait until it is ready. Raises what it says, and EngineError."""
+        for thread in self._threads:
+            thread.start()
+        with self._change:
+            self._change.wait_for(lambda: self._info or self._error or self._state == "closed")
+            if self._error:
+                raise self._error
+            if self._info is None:
+                raise EngineError("closed before the engine was ready", code="closed")
+            return self._info
+
+    def add(self, seat: Seat) -> None:
+        """From now on orders are given for it, until it is over. Raises EngineError when closed."""
+        with self._change:
+            if self._state == "closed":
+                raise self._error or EngineError("this client is closed; connect again", code="closed")
+            self._seats[seat.number] = seat
+            self._change.notify_all()
+
+    def stirred(self) -> None:
+        """A seat changed."""
+        with self._change:
+            self._change.notify_all()
+
+    @property
+    def state(self) -> State:
+        """How things stand."""
+        return self._state
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """Of the group that runs now."""
+        group = self._group
+        return group.pids if group else ()
+
+    @property
+    def generation(self) -> int:
+        """Counts groups."""
+        return self._generation
+
+    def progress_age_s(self) -> float:
+        """Seconds since the slowest rank made progress; since the group was lost, if there is none."""
+        with self.lock:
+            now_s = time.monotonic()
+            return self._group.age_s(now_s) if self._group and self._state == "ready" else now_s - self._lost_s
+
+    def close(self) -> None:
+        """End everything and wait for it."""
+        with self._change:
+            self._state = "closed"
+            for seat in self._seats.values():
+                seat.close()
+            self._change.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join()
+
+    # The watch.
+
+    def _watch(self) -> None:
+        failures = 0
+        while self._state != "closed":
+            self._pause(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+            made = self.counts["chunk"]
+            self._live()
+            failures = 1 if self.counts["chunk"] > made else failures + 1
+        self._dismiss()
+        for rank in self._spare or ():
+            rank.stop(at_once=True)
+
+    def _live(self) -> None:
+        """One group's life."""
+        try:
+            group = self._launch()
+        except OSError as error:
+            _log.error("no process could be started: %s", error)
+            return
+        if group is None:
+            return
+        if self._await_ready(group):
+            self._attend(group)
+        self._mourn(group)
+        group.stop()
+
+    def _launch(self) -> RankGroup | None:
+        with self._change:
+            if self._state == "closed":
+                return None
+            self._generation += 1
+        ranks, self._spare = self._spare or self._make_ranks(), None
+        return RankGroup(ranks, self._config, not self._seats, self._hear, self.stirred)
+
+    def _await_ready(self, group: RankGroup) -> bool:
+        limit_s = time.monotonic() + self._config.serving.start_s
+        with self._change:
+            while not (group.info or group.lost or self._state == "closed"):
+                if time.monotonic() > limit_s:
+                    group.lost = "hung"
+                self._give_up_on_waiting()
+                self._change.wait(WATCH_S)
+            if group.lost or self._state == "closed" or group.info is None:
+                return False
+            self._info = EngineInfo(**group.info)  # type: ignore[arg-type]
+            self._group, self._state, self._busy = group, "ready", None
+            self._warm_shapes.clear()
+            self._ready_s = time.monotonic()
+            self._change.notify_all()
+            return True
+
+    def _attend(self, group: RankGroup) -> None:
+        """Until it is lost or we are closed."""
+        while not group.lost and self._state != "closed":
+            self._look_at(group)
+            wants_spare = self._config.serving.spare and self._spare is None
+            if wants_spare and time.monotonic() - self._ready_s > SPARE_AFTER_S:
+                self._spare = self._make_ranks()
+
+    def _look_at(self, group: RankGroup) -> None:
+        with self._change:
+            slept_s = time.monotonic()
+            self._change.wait(WATCH_S)
+            now_s = time.monotonic()
+            if now_s - slept_s > WATCH_S + AWAY_S:
+                group.forgive(now_s)
+            group.check(now_s, self._patience_s())
+            for seat in self._seats.values():
+                seat.end_if_idle(now_s)
+
+    def _mourn(self, group: RankGroup) -> None:
+        """Note the loss: seats begin again with the next group, the one that may be to blame gets a strike."""
+        with self._change:
+            if self._state == "closed":
+                return
+            was_ready, self._group, self._lost_s = self._group is group, None, time.monotonic()
+            if self._info is None:
+                self._fail(group.refused)
+                return
+            self._state = "recovering"
+            self.counts[group.lost or "died"] += 1
+            _log.error("the engine %s; starting another", group.lost)
+            if was_ready:
+                self._begin_again()
+            self._change.notify_all()
+
+    def _begin_again(self) -> None:
+        busy = self._busy
+        self._busy = None
+        for seat in self._seats.values():
+            if not seat.is_over:
+                seat.begin_again()
+        if busy and busy[0].stream in self._seats:
+            self._seats[busy[0].stream].strike()
+
+    def _fail(self, refused: Failed | None) -> None:
+        """The first group never got ready: nothing will mend that."""
+        unknown = EngineError("the engine could not be started; its process wrote why to the log", code="start")
+        self._error = error_of(refused) if refused else unknown
+        self._state = "closed"
+        self._change.notify_all()
+
+    def _give_up_on_waiting(self) -> None:
+        wait_s = self._config.serving.recover_s
+        if self._generation > 1 and time.monotonic() - self._lost_s > wait_s:
+            for seat in self._seats.values():
+                seat.fail(WorkerLost(f"the engine was lost and did not come back within {wait_s:g} s"))
+
+    def _patience_s(self) -> float:
+        """Compiling for a size that is new takes long, and shows no progress."""
+        seat = self._seats.get(self._busy[0].stream) if self._busy else None
+        is_new = self._config.runtime.compile and seat is not None and seat.shape not in self._warm_shapes
+        return self._config.serving.start_s if is_new else 0.0
+
+    def _pause(self, pause_s: float) -> None:
+        until_s = time.monotonic() + pause_s
+        with self._change:
+            while (left_s := until_s - time.monotonic()) > 0 and self._state != "closed":
+                self._give_up_on_waiting()
+                self._change.wait(min(left_s, WATCH_S))
+
+    def _dismiss(self) -> None:
+        with self._change:
+            for number in [number for number, seat in self._seats.items() if seat.is_over]:
+                self._gone.append(number)
+                self._on_leave(self._seats.pop(number))
+
+    # Orders and answers.
+
+    def _give_orders(self) -> None:
+        while self._state != "closed":
+            with self._change:
+                self._dismiss()
+                group, orders = self._group, self._next_orders()
+                if not orders:
+                    self._change.wait()
+            for order in orders:
+                if group:
+                    group.send(order)
+
+    def _next_orders(self) -> list[Order]:
+        if self._state != "ready":
+            self._gone.clear()
+            return []
+        orders: list[Order] = [Close(stream=number) for number in self._gone]
+        self._gone.clear()
+        seat = None if self._busy else most_urgent(seat for seat in self._seats.values() if seat.has_order)
+        if seat:
+            order = seat.order()
+            self._busy = (order, time.monotonic())
+            orders.append(order)
+        return orders
+
+    def _hear(self, group: RankGroup, answer: Answer) -> None:
+        now_s = time.monotonic()
+        with self._change:
+            if group is not self._group or self._busy is None:
+                return
+            order, began_s = self._busy
+            self._busy = None
+            self._note(order, answer, now_s - began_s)
+            seat = self._seats.get(answer.stream)
+            if seat:
+                if isinstance(answer, Chunk):
+                    self._warm_shapes.add(seat.shape)
+                seat.answered(answer, now_s)
+            self._change.notify_all()
+
+    def _note(self, order: Order, answer: Answer, took_s: float) -> None:
+        is_new = isinstance(order, Open) and not isinstance(answer, Failed)
+        kind = "opens" if is_new else type(answer).__name__.lower()
+        self.counts[kind] += 1
+        self.seconds[kind] += took_s
+        if isinstance(answer, Chunk):
+            self.counts["frames"] += len(answer.frames)

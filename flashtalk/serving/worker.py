@@ -1,0 +1,183 @@
+"""A rank's side: builds the engine, then does one order after the other. Says nothing about processes.
+
+Run by worker_process.py in a process of its own and by local.py in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+
+from flashtalk.config import Config, StreamConfig
+from flashtalk.config_file import from_tree
+from flashtalk.engine.engine import Engine
+from flashtalk.errors import EngineError, FlashTalkError
+from flashtalk.pipeline.session import Session
+from flashtalk.serving.messages import (
+    Beat,
+    Channel,
+    Chunk,
+    Close,
+    Done,
+    Failed,
+    Message,
+    Open,
+    Opened,
+    Order,
+    Ready,
+    Restore,
+    Start,
+    Step,
+)
+
+LOOK_S = 0.25
+"""How often an idle rank looks up: what its heart tells is its own progress, not that of the thread that beats."""
+
+_log = logging.getLogger(__name__)
+
+
+def serve(channel: Channel, build: Callable[[Config], Engine], on_gone: Callable[[], None]) -> None:
+    """Serve until the supervisor is gone; then `on_gone` is called, from another thread if this one computes."""
+    try:
+        start = channel.receive()
+        if not isinstance(start, Start):
+            return
+        with Heart(channel, float(start.config["serving"]["beat_s"]), on_gone) as heart:
+            engine = _built(channel, start, build, heart)
+            if engine:
+                with engine:
+                    Worker(engine, channel, heart, leads=start.rank == 0).run()
+    except (EOFError, OSError):
+        on_gone()
+    finally:
+        channel.close()
+
+
+class Heart:
+    """Beats in a thread of its own while the rank lives, and notices when nobody listens."""
+
+    def __init__(self, channel: Channel, beat_s: float, on_gone: Callable[[], None]) -> None:
+        self._channel = channel
+        self._beat_s = beat_s
+        self._on_gone = on_gone
+        self._progress = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
+
+    def tick(self) -> None:
+        """Something went on."""
+        self._progress += 1
+
+    def __enter__(self) -> Heart:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self._beat_s):
+            try:
+                self._channel.send(Beat(progress=self._progress))
+            except OSError:
+                self._on_gone()
+                return
+
+
+class Worker:
+    """The engine's sessions by number of stream. Orders of all ranks are the same, so ranks stay in step."""
+
+    def __init__(self, engine: Engine, channel: Channel, heart: Heart, *, leads: bool) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._heart = heart
+        self._leads = leads
+        self._sessions: dict[int, Session] = {}
+
+    def run(self) -> None:
+        """Until the channel ends: EOFError, OSError."""
+        self._channel.send(Ready(info=asdict(self._engine.info)))
+        while True:
+            message = self._channel.receive(LOOK_S)
+            self._heart.tick()
+            if isinstance(message, Close):
+                self._forget(message.stream)
+            elif isinstance(message, Order):
+                answer = self._done(message)
+                self._channel.send(answer if self._leads else Done(stream=message.stream))
+
+    def _done(self, order: Open | Restore | Step) -> Message:
+        try:
+            return self._step(order) if isinstance(order, Step) else self._begin(order)
+        except torch.AcceleratorError:
+            raise  # the device is lost for everybody: a new process must begin anew
+        except Exception as error:
+            self._forget(order.stream)
+            return failed(_told(error), order.stream, order.epoch)
+
+    def _begin(self, order: Open | Restore) -> Opened:
+        self._forget(order.stream)
+        if isinstance(order, Open):
+            settings = from_tree(StreamConfig, order.settings)
+            session = self._engine.open(order.portrait, prompt=order.prompt, **vars(settings))
+        else:
+            session = self._engine.restore(order.snapshot)
+            if order.drop_sound:
+                session.interrupt()
+        self._sessions[order.stream] = session
+        snapshot = session.snapshot() if isinstance(order, Open) else b""
+        return Opened(stream=order.stream, epoch=order.epoch, snapshot=snapshot, needs=session.samples_needed)
+
+    def _step(self, order: Step) -> Chunk:
+        session = self._sessions[order.stream]
+        if len(order.samples):  # with look-ahead, chunks are left after the sound has ended
+            session.push(order.samples)
+        if order.end:
+            session.flush()
+        chunk = session.step()
+        return Chunk(
+            stream=order.stream,
+            epoch=order.epoch,
+            index=chunk.index,
+            first_frame=chunk.first_frame,
+            frames=chunk.frames_FHWC,
+            samples=chunk.samples,
+            timings=dict(chunk.timings_s),
+            snapshot=session.snapshot(),
+            needs=session.samples_needed,
+        )
+
+    def _forget(self, stream: int) -> None:
+        session = self._sessions.pop(stream, None)
+        if session:
+            session.close()
+
+
+def failed(error: FlashTalkError, stream: int = 0, epoch: int = 0) -> Failed:
+    """An error as a message."""
+    return Failed(stream=stream, epoch=epoch, error=type(error).__name__, code=error.code, message=str(error))
+
+
+def _told(error: Exception) -> FlashTalkError:
+    """What a visitor may know of it; the rest goes to the log."""
+    if isinstance(error, FlashTalkError):
+        return error
+    _log.error("a stream failed", exc_info=error)
+    return EngineError("this stream failed by a fault of ours; it was logged, others go on", code="fault")
+
+
+def _built(channel: Channel, start: Start, build: Callable[[Config], Engine], heart: Heart) -> Engine | None:
+    try:
+        engine = build(from_tree(Config, start.config))
+        engine.on_progress(heart.tick)
+        if start.warm_up and not engine.config.runtime.compile:
+            engine.warm_up(chunks=1)
+        return engine
+    except FlashTalkError as error:
+        channel.send(failed(error))
+        return None

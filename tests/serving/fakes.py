@@ -1,0 +1,175 @@
+"""An engine without networks whose frames say whose they are: the portrait's first byte, the chunk, a sum of its sound.
+
+`worker.serve` runs it in a thread as it runs the real one, so everything above the networks is the product's own.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from flashtalk.config import Config, StreamConfig
+from flashtalk.config_file import from_tree, to_tree
+from flashtalk.engine.engine import EngineInfo
+from flashtalk.errors import CheckpointError, EngineError, InputError
+from flashtalk.serving.client import House
+from flashtalk.serving.launch import Rank
+from flashtalk.serving.local import ThreadRank
+from flashtalk.types import VideoChunk
+
+REFUSED, BROKEN, DEADLY, STUCK, STARVED = 250, 251, 252, 253, 254
+"""Portraits of visitors whose streams cannot be opened, fail, end their rank, never end, find no memory."""
+
+
+class FakeSession:
+    def __init__(self, engine: FakeEngine, stream: StreamConfig, stamp: int, index: int = 0, start: int = 0) -> None:
+        self.stream, self.stamp, self.index, self.start = stream, stamp, index, start
+        self._engine = engine
+        self._sound = np.empty(0, np.float32)
+        self._ended = False
+
+    @property
+    def samples_needed(self) -> int:
+        frames = self.stream.first_chunk_frames if self.index == 0 else self.stream.chunk_frames
+        return self.start + (frames - self.stream.motion_frames) * self.stream.samples_per_frame
+
+    def push(self, samples_S: np.ndarray) -> None:
+        self._sound = np.concatenate((self._sound, samples_S))
+
+    def flush(self) -> None:
+        assert not self._ended, "the end was told twice"
+        self._ended = True
+
+    def interrupt(self) -> None:
+        self._sound = self._sound[:0]
+
+    def step(self) -> VideoChunk:
+        self._engine.steps.append(self.stamp)
+        self._engine.misbehave(self.stamp)
+        count = self.samples_needed - self.start
+        assert self._ended or len(self._sound) >= count
+        samples, self._sound = self._sound[:count], self._sound[count:]
+        frames = -(-len(samples) // self.stream.samples_per_frame)
+        chunk = VideoChunk(
+            self.index,
+            self.start // self.stream.samples_per_frame,
+            stamped(self.stamp, self.index, samples, frames),
+            samples,
+            self.stream.sample_rate,
+            self.stream.fps,
+            {"total": 0.0},
+        )
+        self.index, self.start = self.index + 1, self.start + len(samples)
+        return chunk
+
+    def snapshot(self) -> bytes:
+        tree = {"stream": to_tree(self.stream), "stamp": self.stamp, "index": self.index, "start": self.start}
+        return json.dumps(tree).encode()
+
+    def close(self) -> None:
+        self._engine.open_sessions -= 1
+
+
+class FakeEngine:
+    """`release` lets go of streams that are stuck; `steps` lists whose chunks were made, in order."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.info = EngineInfo("fake", True, 0, "cpu", "float32", "none", "fake-0")
+        self.steps: list[int] = []
+        self.open_sessions = 0
+        self.release = threading.Event()
+
+    def open(self, portrait: np.ndarray, *, prompt: str, **settings: object) -> FakeSession:
+        stamp = int(portrait.flat[0])
+        if stamp == REFUSED:
+            raise InputError("this face cannot be used", code="face")
+        return self._keep(FakeSession(self, StreamConfig(**settings), stamp))  # type: ignore[arg-type]
+
+    def restore(self, saved: bytes) -> FakeSession:
+        tree = json.loads(saved)
+        stream = from_tree(StreamConfig, tree["stream"])
+        return self._keep(FakeSession(self, stream, tree["stamp"], tree["index"], tree["start"]))
+
+    def misbehave(self, stamp: int) -> None:
+        if stamp == BROKEN:
+            raise ValueError("a secret of ours")
+        if stamp == DEADLY:
+            raise torch.AcceleratorError("an illegal memory access was encountered")
+        if stamp == STARVED:
+            raise EngineError("this chunk did not fit into the device's memory", code="out_of_memory")
+        if stamp == STUCK:
+            self.release.wait(60)
+
+    def on_progress(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+    def warm_up(self, chunks: int) -> None:
+        self.tell()
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def _keep(self, session: FakeSession) -> FakeSession:
+        self.open_sessions += 1
+        return session
+
+
+class FakeHouse(House):
+    """A house of fake engines; `engines` holds every one that was built. While `broken`, none can be."""
+
+    broken = False
+
+    def __init__(self, config: Config, ranks: int = 1) -> None:
+        self.engines: list[FakeEngine] = []
+        self._ranks: list[Rank] = []
+        self._world = ranks
+        super().__init__(config, self._start)
+
+    def kill(self, rank: int) -> None:
+        """As a crash would."""
+        self._ranks[rank].channel.close()
+
+    def _start(self) -> list[Rank]:
+        self._ranks = [ThreadRank(self._build) for _ in range(self._world)]  # type: ignore[arg-type]
+        return self._ranks
+
+    def _build(self, config: Config) -> FakeEngine:
+        if self.broken:
+            raise CheckpointError("no weights today")
+        self.engines.append(FakeEngine(config))
+        return self.engines[-1]
+
+    def close(self) -> None:
+        for engine in self.engines:
+            engine.release.set()
+        super().close()
+
+
+def face(stamp: int) -> np.ndarray:
+    return np.full((2, 2, 3), stamp, np.uint8)
+
+
+def stamped(stamp: int, index: int, samples: np.ndarray, frames: int) -> np.ndarray:
+    """Frames [F, 1, 3, 2]: whose, which, of what sound."""
+    heard = zlib.crc32(samples.tobytes()) & 0xFFFF
+    marks = np.array([stamp, stamp, index & 255, index >> 8, heard & 255, heard >> 8], np.uint8).reshape(1, 3, 2)
+    return np.broadcast_to(marks, (frames, 1, 3, 2)).copy()
+
+
+def is_own(chunk: VideoChunk, stamp: int) -> bool:
+    wanted = stamped(stamp, chunk.index, chunk.samples, len(chunk.frames_FHWC))
+    return np.array_equal(chunk.frames_FHWC, wanted)
+
+
+def sound(stamp: int, chunks: float) -> np.ndarray:
+    """Sound that no other visitor (below 80) has: samples count on from the stamp, in steps that float32 can hold."""
+    return (stamp * 200_000 + np.arange(round(chunks * 28 * 640))).astype(np.float32)

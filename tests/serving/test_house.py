@@ -1,0 +1,405 @@
+"""Seats, supervisor and ranks together, over engines that stamp their frames (fakes.py): everybody gets the own."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flashtalk.config import Config
+from flashtalk.errors import (
+    CheckpointError,
+    EngineError,
+    FlashTalkError,
+    InputError,
+    Overloaded,
+    SessionClosed,
+    WorkerLost,
+)
+from flashtalk.serving.seat import Seat
+from tests.serving.fakes import BROKEN, DEADLY, REFUSED, STARVED, STUCK, FakeHouse, face, is_own, sound
+from tests.serving.test_line import wait_until
+
+SOON_S = 20.0
+CHUNK = 28 * 640
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: Config) -> Config:
+    return replace(
+        tiny_config, serving=replace(tiny_config.serving, beat_s=0.02, hang_s=0.6, wait_s=SOON_S, spare=False)
+    )
+
+
+@pytest.fixture
+def house(config: Config) -> Iterator[FakeHouse]:
+    with FakeHouse(config) as house:
+        yield house
+
+
+@contextmanager
+def house_of(config: Config, ranks: int = 1, **serving: object) -> Iterator[FakeHouse]:
+    with FakeHouse(replace(config, serving=replace(config.serving, **serving)), ranks) as house:  # type: ignore[arg-type]
+        yield house
+
+
+def film(house: FakeHouse, stamp: int, chunks: float = 2.5, **changes: object) -> np.ndarray:
+    """A whole visit; the sound of all chunks."""
+    with house.open(face(stamp), **changes) as seat:
+        seat.feed(sound(stamp, chunks))
+        seat.finish()
+        made = list(iter(lambda: seat.next(SOON_S), None))
+    assert [chunk.index for chunk in made] == list(range(len(made)))
+    assert all(is_own(chunk, stamp) for chunk in made)
+    return np.concatenate([chunk.samples for chunk in made])
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def run(*visits: Callable[[], object]) -> list[object]:
+    with ThreadPoolExecutor(len(visits)) as pool:
+        return [future.result(SOON_S) for future in [pool.submit(visit) for visit in visits]]
+
+
+# Whose frames.
+
+
+class Visit:
+    """One visitor, a random step at a time; what it may expect is kept beside it."""
+
+    def __init__(self, house: FakeHouse, stamp: int, draw: random.Random) -> None:
+        self.seat: Seat = house.open(face(stamp), realtime=draw.random() < 0.5)
+        self.stamp, self.draw = stamp, draw
+        self.sound = sound(stamp, 8)
+        self.fed = self.heard = self.index = 0
+        self.old = 0
+
+    def act(self) -> None:
+        self.draw.choice((self.feed, self.feed, self.take, self.take, self.interrupt))()
+
+    def feed(self) -> None:
+        count = self.draw.randint(1, CHUNK)
+        self.seat.feed(self.sound[self.fed : self.fed + count])
+        self.fed = min(self.fed + count, len(self.sound))
+
+    def take(self) -> None:
+        if self.fed - self.heard >= CHUNK:
+            self.check(self.seat.next(SOON_S))
+
+    def interrupt(self) -> None:
+        if self.draw.random() < 0.3:
+            self.seat.interrupt()
+            self.heard = self.fed
+
+    def finish(self) -> None:
+        self.seat.finish()
+        while (chunk := self.seat.next(SOON_S)) is not None:
+            self.check(chunk)
+        assert self.heard == self.fed
+        self.seat.close()
+
+    def check(self, chunk: object) -> None:
+        assert is_own(chunk, self.stamp)  # type: ignore[arg-type]
+        assert chunk.index == self.index  # type: ignore[union-attr]
+        samples = chunk.samples  # type: ignore[union-attr]
+        assert np.array_equal(samples, self.sound[self.heard : self.heard + len(samples)])
+        self.index, self.heard = self.index + 1, self.heard + len(samples)
+
+
+def test_two_visitors_get_their_own_frames_in_200_interleavings(house: FakeHouse) -> None:
+    for seed in range(200):
+        draw = random.Random(seed)
+        visits = [Visit(house, 1 + (seed + i) % 70, draw) for i in range(2)]
+        for _ in range(24):
+            draw.choice(visits).act()
+        run(*(visit.finish for visit in visits))
+    assert house.status().seats_used == 0
+
+
+def test_visitors_in_threads_get_their_own_frames(house: FakeHouse) -> None:
+    for heard, stamp in zip(run(*(lambda s=s: film(house, s) for s in range(1, 5))), range(1, 5), strict=True):
+        assert np.array_equal(heard, sound(stamp, 2.5))  # type: ignore[arg-type]
+
+
+def test_twenty_visitors_on_two_seats_all_get_their_film(config: Config) -> None:
+    with house_of(config, seats=2, line=20) as house:
+        places: dict[int, list[int]] = {stamp: [] for stamp in range(1, 21)}
+        first = [house.open(face(stamp)) for stamp in (30, 31)]
+
+        def leave() -> None:
+            wait_until(lambda: house.status().queue_length == 20)
+            for seat in first:
+                seat.close()
+
+        run(leave, *(lambda s=s: film(house, s, 1.5, on_place=places[s].append) for s in places))
+        assert house.status().queue_length == 0
+        assert sorted(told[0] for told in places.values()) == list(range(1, 21))
+        assert all(told == sorted(told, reverse=True) for told in places.values())
+
+
+def test_a_full_house_says_so_with_a_place(config: Config) -> None:
+    with house_of(config, seats=1, line=1, wait_s=0.05) as house, house.open(face(1)):
+        with pytest.raises(Overloaded) as refusal:
+            house.open(face(2))
+        assert refusal.value.place == 1
+        assert house.status().counts["refused"] == 1
+
+
+def test_seats_that_share_an_engine_get_equal_parts_of_it(house: FakeHouse) -> None:
+    seats = [house.open(face(stamp), realtime=True) for stamp in (1, 2, 3, 4)]
+    run(*(lambda s=s, n=n: (s.feed(sound(n, 4)), s.finish(), list(s)) for n, s in enumerate(seats, 1)))
+    steps = house.engines[0].steps
+    assert sorted(steps) == sorted([1, 2, 3, 4] * 4)
+
+
+# What one visitor's trouble does to others.
+
+
+@pytest.mark.parametrize(
+    ("stamp", "kind", "code"), [(BROKEN, EngineError, "fault"), (STARVED, EngineError, "out_of_memory")]
+)
+def test_a_failing_stream_ends_alone(house: FakeHouse, stamp: int, kind: type[FlashTalkError], code: str) -> None:
+    with house.open(face(1)) as neighbour, house.open(face(stamp)) as failing:
+        neighbour.feed(sound(1, 1.0))
+        failing.feed(sound(2, 1.0))
+        with pytest.raises(kind) as error:
+            failing.next(SOON_S)
+        assert error.value.code == code
+        assert "secret" not in str(error.value)
+        with pytest.raises(kind):
+            failing.feed(sound(2, 1.0))
+        neighbour.feed(sound(1, 2.0)[CHUNK:])
+        assert all(is_own(neighbour.next(SOON_S), 1) for _ in range(2))  # type: ignore[arg-type]
+    assert house.status().restarts == 0
+
+
+def test_a_face_that_is_refused_leaves_no_seat_taken(house: FakeHouse) -> None:
+    with pytest.raises(InputError, match="face"):
+        house.open(face(REFUSED))
+    wait_until(lambda: house.status().seats_used == 0)
+    with pytest.raises(InputError, match="array of bytes"):
+        house.open(np.zeros((4, 4), np.uint8))
+    with pytest.raises(InputError, match="unknown stream settings"):
+        house.open(face(1), wdith=64)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_stream_that_kills_engines_is_given_up_and_its_neighbours_go_on(house: FakeHouse) -> None:
+    with house.open(face(1)) as neighbour, house.open(face(DEADLY)) as deadly:
+        neighbour.feed(sound(1, 1.0))
+        assert is_own(neighbour.next(SOON_S), 1)  # type: ignore[arg-type]
+        deadly.feed(sound(2, 1.0))
+        with pytest.raises(WorkerLost, match="given up"):
+            deadly.next(SOON_S)
+        neighbour.feed(sound(1, 3.0)[CHUNK:])
+        neighbour.finish()
+        heard = [chunk.samples for chunk in neighbour]
+        assert np.array_equal(np.concatenate(heard), sound(1, 3.0)[CHUNK:])
+    assert house.status().counts["died"] == 2
+
+
+def test_an_engine_that_hangs_is_replaced_though_its_heart_beats(house: FakeHouse) -> None:
+    with house.open(face(1)) as neighbour, house.open(face(STUCK)) as stuck:
+        neighbour.feed(sound(1, 1.0))
+        neighbour.next(SOON_S)
+        stuck.feed(sound(2, 1.0))
+        with pytest.raises(WorkerLost):
+            stuck.next(SOON_S)
+        neighbour.feed(sound(1, 2.0)[CHUNK:])
+        assert is_own(neighbour.next(SOON_S), 1)  # type: ignore[arg-type]
+    assert house.status().counts["hung"] == 2
+
+
+def test_an_idle_engine_is_not_taken_for_one_that_hangs(house: FakeHouse) -> None:
+    began_s = time.monotonic()
+    wait_until(lambda: time.monotonic() - began_s > 1.5 or not house.status().ready)
+    assert house.status().ready
+    assert house.status().generation == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_group_that_loses_one_rank_is_replaced_as_a_whole(config: Config, rank: int) -> None:
+    with house_of(config, ranks=2) as house, house.open(face(1)) as seat:
+        assert len(house.engines) == 2
+        seat.feed(sound(1, 1.0))
+        seat.next(SOON_S)
+        assert house.engines[0].steps == house.engines[1].steps == [1]
+        house.kill(rank)
+        seat.feed(sound(1, 2.0)[CHUNK:])
+        assert is_own(seat.next(SOON_S), 1)  # type: ignore[arg-type]
+        assert len(house.engines) == 4
+        assert house.status().generation == 2
+
+
+def test_streams_wait_for_a_lost_engine_only_so_long(config: Config) -> None:
+    with house_of(config, recover_s=0.3) as house, house.open(face(1)) as seat:
+        house.broken = True
+        house.kill(0)
+        with pytest.raises(WorkerLost, match="did not come back"):
+            seat.next(SOON_S)
+        assert not house.status().ready
+        house.broken = False
+        wait_until(lambda: house.status().ready)
+        assert len(film(house, 3)) == len(sound(3, 2.5))
+
+
+def test_an_engine_that_cannot_be_built_is_told_at_once(config: Config) -> None:
+    class NoHouse(FakeHouse):
+        broken = True
+
+    with pytest.raises(CheckpointError, match="no weights today"):
+        NoHouse(config)
+
+
+# What a stream promises.
+
+
+def test_sound_in_any_pieces_makes_the_same_film(house: FakeHouse) -> None:
+    whole = sound(5, 3.3)
+    with house.open(face(5), first_chunk_frames=17) as seat:
+        for piece in np.array_split(whole, 97):
+            seat.feed(piece)
+        seat.finish()
+        made = list(seat)
+    assert [len(chunk.frames_FHWC) for chunk in made] == [12, 28, 28, 25]
+    assert np.array_equal(np.concatenate([chunk.samples for chunk in made]), whole)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 639, CHUNK, CHUNK + 1])
+def test_a_film_is_as_long_as_its_sound(house: FakeHouse, samples: int) -> None:
+    with house.open(face(1)) as seat:
+        seat.feed(np.zeros(samples, np.float32))
+        seat.finish()
+        made = list(seat)
+        assert seat.next(0) is None
+    assert sum(len(chunk.samples) for chunk in made) == samples
+    assert sum(len(chunk.frames_FHWC) for chunk in made) == -(-samples // 640)
+
+
+def test_interrupting_goes_back_to_what_was_shown(house: FakeHouse) -> None:
+    with house.open(face(6)) as seat:
+        seat.feed(sound(6, 5))
+        for _ in range(4):
+            seat.next(SOON_S)
+        seat.interrupt(shown_chunks=2)
+        with pytest.raises(TimeoutError):
+            seat.next(0.1)
+        seat.feed(sound(7, 1))
+        chunk = seat.next(SOON_S)
+        assert chunk is not None
+        assert (chunk.index, chunk.first_frame) == (2, 56)
+        assert np.array_equal(chunk.samples, sound(7, 1))
+        with pytest.raises(InputError, match="cannot go back"):
+            seat.interrupt(shown_chunks=9)
+
+
+def test_an_interruption_survives_the_loss_of_the_engine(house: FakeHouse) -> None:
+    with house.open(face(6)) as seat:
+        seat.feed(sound(6, 3))
+        for _ in range(3):
+            seat.next(SOON_S)
+        seat.interrupt(shown_chunks=1)
+        house.kill(0)
+        seat.feed(sound(7, 1))
+        chunk = seat.next(SOON_S)
+        assert chunk is not None
+        assert chunk.index == 1
+        assert np.array_equal(chunk.samples, sound(7, 1))
+
+
+def test_no_more_than_a_few_chunks_are_made_before_they_are_taken(house: FakeHouse) -> None:
+    with house.open(face(1)) as seat, house.open(face(2)) as other:
+        seat.feed(sound(1, 9))
+        other.feed(sound(2, 9))
+        other.next(SOON_S)
+        wait_until(lambda: sorted(house.engines[0].steps) == [1, 1, 2, 2, 2])
+        seat.next(SOON_S)
+        wait_until(lambda: sorted(house.engines[0].steps) == [1, 1, 1, 2, 2, 2])
+
+
+def test_a_visitor_who_vanished_loses_the_seat(config: Config) -> None:
+    with house_of(config, idle_s=0.2) as house, house.open(face(1)) as seat:
+        with pytest.raises(EngineError, match="seat was given away") as error:
+            seat.next(SOON_S)
+        assert error.value.code == "idle"
+        wait_until(lambda: house.status().seats_used == 0)
+
+
+def test_sound_that_nobody_takes_is_refused_at_last(config: Config) -> None:
+    with house_of(config, waiting_sound_s=10.0) as house, house.open(face(1)) as seat:
+        seat.feed(np.zeros(13 * 16000, np.float32))
+        with pytest.raises(InputError, match="take chunks") as error:
+            seat.feed(np.zeros(1, np.float32))
+        assert error.value.code == "audio_ahead"
+
+
+def test_an_ended_stream_takes_no_more(house: FakeHouse) -> None:
+    seat = house.open(face(1))
+    seat.finish()
+    with pytest.raises(SessionClosed):
+        seat.feed(sound(1, 1))
+    assert seat.next(SOON_S) is None
+    seat.close()
+    seat.close()
+    assert seat.next(SOON_S) is None
+
+
+def test_closing_the_house_wakes_everybody(config: Config) -> None:
+    house = FakeHouse(config)
+    seat, woken = house.open(face(1)), []
+
+    def wait() -> None:
+        with pytest.raises(SessionClosed):
+            seat.next(SOON_S)
+        woken.append(True)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    house.close()
+    thread.join(SOON_S)
+    assert woken == [True]
+    with pytest.raises(EngineError):
+        house.open(face(2))
+
+
+# What is left.
+
+
+def test_200_streams_leave_nothing(house: FakeHouse) -> None:
+    def left() -> tuple[int, int, int]:
+        wait_until(lambda: house.status().seats_used == 0)
+        wait_until(lambda: house.engines[0].open_sessions == 0)
+        return threading.active_count(), open_files(), house.engines[0].open_sessions
+
+    film(house, 1)
+    before = left()
+    for number in range(200):
+        seat = house.open(face(1 + number % 70))
+        seat.feed(sound(1, 1.5))
+        if number % 3 == 0:
+            seat.finish()
+        if number % 2 == 0:
+            seat.next(SOON_S)
+        elif number % 3:
+            seat.interrupt()
+        seat.close()
+    assert left() == before
+
+
+def test_a_closed_house_leaves_no_thread_and_no_socket(config: Config) -> None:
+    before = threading.active_count(), open_files()
+    with FakeHouse(config) as house:
+        film(house, 1)
+        house.kill(0)
+        wait_until(lambda: house.status().generation == 2 and house.status().ready)
+    assert (threading.active_count(), open_files()) == before

@@ -1,0 +1,317 @@
+"""Long videos: what is killed, paused or starved goes on to the very same film, and nobody meets others' films."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from flashtalk.errors import EngineError, InputError, Overloaded, WorkerLost
+from flashtalk.serving.door import Door
+from flashtalk.serving.jobs import render
+from flashtalk.serving.jobs.record import JobFolder
+from flashtalk.serving.jobs.room import JobRoom
+from flashtalk.serving.jobs.rows import Rows, playlist
+from flashtalk.serving.jobs.span import JOIN_FRAMES
+from flashtalk.serving.jobs.splice import read_frames
+from tests.serving.job_kit import JOBS, OTHER, OWNER, PlainClient, order_of, tiny, write_inputs
+
+SECONDS = 2.9
+FRAMES = 73
+CHUNKS = 10
+WAIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[PlainClient]:
+    client = PlainClient(tiny())
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_inputs(tmp_path_factory.mktemp("inputs"), SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def _plain(client: PlainClient) -> Iterator[None]:
+    yield
+    client.before = lambda: None
+
+
+def room_in(folder: Path, client: PlainClient, **changes: object) -> JobRoom:
+    return JobRoom(folder, client, Door(), dataclasses.replace(JOBS, **changes))  # type: ignore[arg-type]
+
+
+def made(folder: Path, client: PlainClient, inputs: tuple[Path, Path]) -> bytes:
+    """The film of one undisturbed job."""
+    with room_in(folder, client) as room:
+        job = room.submit(order_of(inputs))
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        return room.folder(job.id).film.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(client: PlainClient, inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return made(tmp_path_factory.mktemp("whole"), client, inputs)
+
+
+def test_a_film_has_every_frame_and_all_of_its_sound(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(whole)
+    with av.open(str(path)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == FRAMES
+        assert film.streams.audio[0].rate == 48000
+        assert abs(float(film.duration or 0) / 1e6 - SECONDS) < 0.05
+
+
+@pytest.mark.parametrize("kills", [(0,), (1, 5)])
+def test_kill_nine_and_restart_give_the_same_film(
+    kills: tuple[int, ...], client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        client.before = lambda: gate.wait(WAIT_S) and None
+        gate = threading.Event()
+        job = room.submit(order_of(inputs))
+        room.wait(job.id, ("rendering",), WAIT_S)
+        room._closing = True
+        gate.set()
+    for chunks in kills:
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.serving.job_kit", str(tmp_path)], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(chunks + 1):
+                process.stdout.readline()
+            process.kill()
+    client.before = lambda: None
+    with room_in(tmp_path, client) as room:
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert room.folder(job.id).film.read_bytes() == whole
+        rows = room.view(OWNER, job.id).rows
+    assert [row.chunk for row in rows] == list(range(CHUNKS))
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_pause_frees_the_seat_and_resume_gives_the_same_film(
+    at: int, client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        count = iter(range(1000))
+        client.before = lambda: room.pause(OWNER, job.id) if next(count) == at and job_is_there.wait(WAIT_S) else None
+        job_is_there = threading.Event()
+        job = room.submit(order_of(inputs))
+        job_is_there.set()
+        state = room.wait(job.id, ("paused", "done"), WAIT_S)
+        if at < CHUNKS - 1:
+            assert state.state == "paused"
+            assert state.frames == 8 * (at + 1)
+            room.resume(OWNER, job.id)
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert room.folder(job.id).film.read_bytes() == whole
+
+
+def test_cancel_leaves_a_record_and_nothing_else(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        gate = threading.Event()
+        client.before = lambda: gate.wait(WAIT_S) and None
+        job, waiting = room.submit(order_of(inputs)), room.submit(order_of(inputs, "two"))
+        room.wait(job.id, ("rendering",), WAIT_S)
+        assert room.view(OWNER, waiting.id).place == 1
+        room.cancel(OWNER, waiting.id)
+        room.cancel(OWNER, job.id)
+        gate.set()
+        for one in (job, waiting):
+            assert room.wait(one.id, ("cancelled", "done"), WAIT_S).state == "cancelled"
+            assert [path.name for path in room.folder(one.id).path.iterdir()] == ["job.json"]
+        room.remove(OWNER, job.id)
+        assert [view.job.id for view in room.jobs(OWNER)] == [waiting.id]
+        assert not room.folder(job.id).path.exists()
+
+
+def test_one_key_is_one_job_even_at_the_same_moment(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        ids: list[str] = []
+        threads = [threading.Thread(target=lambda: ids.append(room.submit(order_of(inputs)).id)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(ids)) == 1
+        assert len(ids) == 4
+        assert room.submit(order_of(inputs, owner=OTHER)).id not in ids
+        assert room.wait(ids[0], ("done",), WAIT_S)
+        assert room.submit(order_of(inputs)).id == ids[0]
+
+
+def test_a_full_disk_pauses_the_film_and_room_gives_the_same_film(
+    client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(1000))
+
+    def full(*_arguments: object) -> None:
+        if next(calls) == 2:
+            raise EngineError("No room on the disk.", code="disk_full")
+
+    monkeypatch.setattr(render, "demand_room", full)
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        paused = room.wait(job.id, ("paused", "done", "failed"), WAIT_S)
+        assert (paused.state, paused.reason) == ("paused", "No room on the disk.")
+        room.resume(OWNER, job.id)
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert room.folder(job.id).film.read_bytes() == whole
+
+
+def test_an_order_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client, min_free_bytes=shutil.disk_usage(tmp_path).total) as room:
+        with pytest.raises(EngineError, match="try a shorter one") as caught:
+            room.submit(order_of(inputs))
+        assert caught.value.code == "disk_full"
+        assert not list(tmp_path.iterdir())
+
+
+def test_bad_uploads_leave_nothing(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    with room_in(tmp_path, client) as room:
+        for swapped in ((inputs[1], inputs[1]), (inputs[0], inputs[0])):
+            with pytest.raises(InputError):
+                room.submit(order_of(swapped))
+        assert not list(tmp_path.iterdir())
+        assert room.jobs(OWNER) == []
+
+
+def test_a_lost_engine_is_tried_again_but_not_for_ever(
+    client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+) -> None:
+    count = iter(range(1000))
+
+    def lose(moments: tuple[int, ...]) -> None:
+        if next(count) in moments:
+            raise WorkerLost("the engine is gone")
+
+    with room_in(tmp_path, client) as room:
+        client.before = lambda: lose((3, 6))
+        job = room.submit(order_of(inputs))
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert room.folder(job.id).film.read_bytes() == whole
+        client.before = lambda: lose(tuple(range(1000)))
+        job = room.submit(order_of(inputs, "two"))
+        failed = room.wait(job.id, ("done", "failed"), WAIT_S)
+        assert (failed.state, failed.reason) == ("failed", "the engine is gone")
+
+
+def test_others_meet_nothing(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        assert room.jobs(OTHER) == []
+        for call in (room.job, room.view, room.pause, room.cancel, room.resume, room.remove):
+            with pytest.raises(InputError, match="no such film") as caught:
+                call(OTHER, job.id)
+            assert caught.value.code == "job_unknown"
+        assert room.by_token(job.id, "wrong") is None
+        assert room.by_token("../" + job.id, job.token) is None
+        assert room.by_token(job.id, job.token) is not None
+
+
+def test_a_visitor_cannot_fill_the_room(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    with room_in(tmp_path, client, per_owner=1, waiting=2) as room:
+        gate = threading.Event()
+        client.before = lambda: gate.wait(WAIT_S) and None
+        room.submit(order_of(inputs))
+        with pytest.raises(Overloaded, match="unfinished films"):
+            room.submit(order_of(inputs, "two"))
+        room.submit(order_of(inputs, owner=OTHER))
+        with pytest.raises(Overloaded, match="wait already"):
+            room.submit(order_of(inputs, owner="c" * 32))
+        gate.set()
+
+
+def test_old_jobs_go_and_young_ones_stay(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        done = room.wait(job.id, ("done",), WAIT_S)
+        folder = room.folder(job.id)
+        room.sweep(done.changed_s + JOBS.preview_s - 1)
+        assert folder.preview.exists()
+        room.sweep(done.changed_s + JOBS.preview_s + 1)
+        assert not folder.preview.exists()
+        assert folder.film.exists()
+        room.sweep(done.changed_s + JOBS.keep_s + 1)
+        assert not folder.path.exists()
+        assert room.jobs(OWNER) == []
+
+
+def test_the_playlist_plays_what_is_there(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        room.wait(job.id, ("done",), WAIT_S)
+        folder, rows = room.folder(job.id), room.view(OWNER, job.id).rows
+    text = playlist(rows[:4], 25, ended=False)
+    assert "ENDLIST" not in text
+    assert text.count(".m4s") == 4
+    data = folder.preview.read_bytes()
+    watched = tmp_path / "watched.mp4"
+    watched.write_bytes(data[: rows[0].at] + b"".join(data[row.at : row.at + row.size] for row in rows[:4]))
+    with av.open(str(watched)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 4 * 8
+
+
+def test_a_torn_row_is_dropped(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        room.wait(job.id, ("done",), WAIT_S)
+    path = JobFolder(tmp_path / job.id).rows
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:5]) + lines[5][:-9])
+    assert [row.chunk for row in Rows(path).all] == [0, 1, 2, 3, 4]
+
+
+def test_a_part_made_again_changes_only_that_part(
+    client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs, label=False))
+        room.wait(job.id, ("done",), WAIT_S)
+        same = room.again(OWNER, job.id, 26, 31, seed=job.stream.seed, key="same")
+        new = room.again(OWNER, job.id, 30, 41, seed=5, key="new")
+        assert room.again(OWNER, job.id, 30, 41, seed=5, key="new").id == new.id
+        assert (new.span and (new.span.first, new.span.end)) == (24, 48)
+        for one in (same, new):
+            done = room.wait(one.id, ("done", "failed"), WAIT_S)
+            assert done.state == "done", done.reason
+        old, unchanged, changed = (
+            read_frames(room.folder(one.id).film, 0, FRAMES, 25).astype(int) for one in (job, same, new)
+        )
+        # The last frames of a part fade into the old ones, which were coded once more than they.
+        assert np.array_equal(old[: 32 - JOIN_FRAMES], unchanged[: 32 - JOIN_FRAMES])
+        assert np.array_equal(old[32:], unchanged[32:])
+        assert np.abs(old - unchanged).mean() < 1
+        different = np.flatnonzero((old != changed).any(axis=(1, 2, 3)))
+        assert different.min() == 24
+        assert different.max() == 47
+        assert np.abs(old - changed)[24:42].mean() > 2 * np.abs(old - unchanged)[24:32].mean()
+        away = np.abs(old - changed).mean(axis=(1, 2, 3))
+        assert away[47] < 0.5 * away[24:42].mean(), "the last new frame is nearly the old one, which the next follows"
+        assert packets(room.folder(job.id).film, 1) == packets(room.folder(new.id).film, 1)
+        with pytest.raises(InputError, match="must be complete"):
+            room.again(OWNER, job.id, 10, FRAMES + 1, seed=5, key="beyond")
+
+
+def packets(film: Path, stream: int) -> list[tuple[int | None, bytes]]:
+    with av.open(str(film)) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(container.streams[stream]) if packet.size]
