@@ -12,6 +12,7 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 PORTRAIT ?= assets/portraits/anna.png
 SPEECH ?= assets/speech/hello.wav
 OUT ?= out/demo.mp4
+PORT ?= 7860
 
 # Below out/ everything is ours to replace.
 OURS = $(if $(filter out/%,$(OUT)),--overwrite)
@@ -26,12 +27,15 @@ DEV := $(VENV)/.dev
 SUITABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 COMPLETE := import pip; $(SUITABLE)
 
-.PHONY: help demo test lint bench venv clean
+.PHONY: help demo video test lint bench venv clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and OUT= take your own
+demo: $(RUNTIME) ## the app at http://127.0.0.1:7860, until Ctrl-C; PORT= takes another port
+	@$(BIN)/python app.py --port $(PORT)
+
+video: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and OUT= take your own
 	@mkdir -p "$(dir $(OUT))"
 	@$(BIN)/flashtalk generate --portrait "$(PORTRAIT)" --audio "$(SPEECH)" --output "$(OUT)" $(OURS)
 	@echo "The video is in $(OUT)"

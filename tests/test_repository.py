@@ -22,8 +22,10 @@ PUBLIC_NAMES = [
     "EngineError",
     "FlashTalkError",
     "InputError",
+    "Overloaded",
     "SessionClosed",
     "VideoChunk",
+    "WorkerLost",
     "connect",
     "load_config",
 ]

@@ -1,0 +1,31 @@
+"""How often one visitor may ask: a bucket of requests for each address. Used by ui/routes.py and tabs' routes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+_KNOWN = 4096
+"""Addresses remembered; the one heard of longest ago is forgotten first."""
+
+
+class RateLimit:
+    """`per_minute` requests in a minute, all at once if need be. Thread-safe."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._most = float(per_minute)
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allows(self, address: str) -> bool:
+        """Whether this request may go on; it counts when it may."""
+        now = time.monotonic()
+        with self._lock:
+            left, then = self._buckets.pop(address, (self._most, now))
+            left = min(self._most, left + (now - then) * self._most / 60)
+            allowed = left >= 1
+            self._buckets[address] = (left - 1 if allowed else left, now)
+            if len(self._buckets) > _KNOWN:
+                self._buckets.popitem(last=False)
+        return allowed

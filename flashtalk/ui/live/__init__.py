@@ -1,0 +1,1 @@
+"""Live conversation in the browser: socket, sessions, packing, and the page's own files in static/."""

@@ -1,0 +1,111 @@
+"""The last resort: the same live session through Gradio's own streaming microphone and video, without our socket.
+
+Called by ui/tabs/microphone.py. Slower by a second or two, and works where only plain requests pass.
+"""
+
+from __future__ import annotations
+
+import queue
+import wave
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+
+from flashtalk.config import StreamConfig
+from flashtalk.config_app import LiveConfig
+from flashtalk.errors import EngineError, InputError
+from flashtalk.media.encode import MediaFormat
+from flashtalk.media.label import label_frames
+from flashtalk.media.pcm import clean_pcm
+from flashtalk.media.resample import Resampler
+from flashtalk.media.segments import Segment, SegmentStream
+from flashtalk.types import VideoChunk
+from flashtalk.ui.live.messages import Kind, Outgoing, words
+from flashtalk.ui.live.session import LiveSession
+
+_SOUND_RATE = 48000
+_HEARD_RATE = 16000
+_MOST_PIECE_S = 5.0
+_WAITING = 64
+_BEAT_S = 0.5
+
+
+class SegmentsPacker:
+    """Chunks to MPEG-TS segments whose timestamps go on for the whole conversation."""
+
+    def __init__(self, stream: StreamConfig, settings: LiveConfig) -> None:
+        self._label = settings.label
+        size = {"width": stream.width, "height": stream.height, "fps": stream.fps, "crf": settings.crf}
+        self._segments = SegmentStream(MediaFormat(**size, sample_rate=_SOUND_RATE, preset="ultrafast"))
+        self._resampler = Resampler(stream.sample_rate, _SOUND_RATE, 1)
+
+    def begin(self, epoch: int, at_s: float) -> Iterator[Outgoing]:  # noqa: ARG002
+        """Players of this kind know no new beginnings: all is one film."""
+        return iter(())
+
+    def pack(self, chunk: VideoChunk, start_s: float) -> Iterator[Outgoing]:
+        """One segment."""
+        frames_FHWC = label_frames(chunk.frames_FHWC) if self._label else chunk.frames_FHWC
+        sound_S = self._resampler.push(chunk.samples[None])[0]
+        data = self._segments.encode(frames_FHWC, sound_S).data
+        yield Outgoing(data, Kind.SEGMENT, key=True, end_s=start_s + chunk.duration_s, length_s=chunk.duration_s)
+
+
+class SegmentsBox:
+    """What waits for Gradio's video; a sink of a live session. Thread-safe."""
+
+    pictures_dropped = 0
+    behind_s = 0.0
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Outgoing | None] = queue.Queue(_WAITING)
+
+    def put(self, message: Outgoing) -> None:
+        """Keep segments and errors. Raises EngineError if nobody takes them."""
+        if message.kind is not None or '"type":"error"' in str(message.data):
+            try:
+                self._waiting.put_nowait(message)
+            except queue.Full:
+                raise EngineError("The video is not being watched any more.", code="live_unwatched") from None
+
+    def restart(self, at_s: float) -> None:
+        """What waits is played to its end: this kind of player cannot take it back."""
+
+    def close(self) -> None:
+        """No more will come."""
+        with suppress(queue.Full):  # a full box has an ended session, which its reader sees
+            self._waiting.put_nowait(None)
+
+    def segments(self, session: LiveSession) -> Iterator[Segment]:
+        """Until the session ends; leaving early ends the session. Raises InputError with the session's last words."""
+        try:
+            while not session.ended or not self._waiting.empty():
+                try:
+                    message = self._waiting.get(timeout=_BEAT_S)
+                except queue.Empty:
+                    continue
+                if message is None:
+                    return
+                if isinstance(message.data, str):
+                    raise InputError(words(message.data)["message"], code=words(message.data)["code"])
+                yield Segment(message.data, message.length_s)
+        finally:
+            session.close()
+
+
+def read_piece(path: str) -> np.ndarray:
+    """A short recording of Gradio's microphone (PCM in a WAV file) as float32 [S] at 16 kHz. Raises InputError."""
+    try:
+        with wave.open(path, "rb") as file:
+            rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
+            frames = file.readframes(round(_MOST_PIECE_S * 192000))
+    except (wave.Error, EOFError, OSError):
+        raise InputError("The microphone's recording cannot be read; start again.", code="audio_unreadable") from None
+    if width != 2 or not 8000 <= rate <= 192000 or channels not in (1, 2):
+        raise InputError("The microphone's recording must be 16-bit PCM, 8 to 192 kHz.", code="audio_format")
+    samples_S = clean_pcm(
+        np.frombuffer(frames[: len(frames) // (2 * channels) * 2 * channels], "<i2").reshape(-1, channels)
+    )
+    resampler = Resampler(rate, _HEARD_RATE, 1)
+    return np.concatenate([resampler.push(samples_S[None])[0], resampler.finish()[0]])

@@ -1,0 +1,307 @@
+"""One visitor's live conversation: microphone in, packed chunks out, on one thread. Held by live/sessions.py.
+
+The session outlives its socket for `keep_s`: a browser that comes back attaches again and goes on where it was. All
+that others ask (pieces, interrupts, attach, close) is queued; only the session's own thread touches the stream.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from flashtalk.config import StreamConfig
+from flashtalk.config_app import LiveConfig
+from flashtalk.errors import FlashTalkError, SessionClosed, WorkerLost
+from flashtalk.serving.protocol import Client, Stream
+from flashtalk.types import VideoChunk
+from flashtalk.ui.live.messages import Outgoing, say
+from flashtalk.ui.live.pace import Pace
+from flashtalk.ui.live.pictures import CODEC, FramePacker, Packer
+from flashtalk.ui.live.run import Run
+
+_POLL_S = 0.02
+_RETRY_S = 0.5
+_PIECES_KEPT = 500
+_NOTICE_S = 3.0
+MakePacker = Callable[[StreamConfig, LiveConfig], Packer]
+
+
+class Sink(Protocol):
+    """Where a session's messages go: live/outbox.py for our socket, live/plain.py for Gradio's video."""
+
+    @property
+    def pictures_dropped(self) -> int:
+        """Pictures that a slow browser did not get."""
+
+    @property
+    def behind_s(self) -> float:
+        """Media that the browser does not have yet."""
+
+    def put(self, message: Outgoing) -> None:
+        """One message."""
+
+    def restart(self, at_s: float) -> None:
+        """What waits and lies behind `at_s` is not wanted any more."""
+
+    def close(self) -> None:
+        """No more will come."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """What a session is about. portrait_HWC: RGB uint8 that the door has decoded."""
+
+    portrait_HWC: np.ndarray
+    prompt: str = ""
+
+
+class LiveSession:
+    """See the module's docstring. Public methods may be called from any thread and return at once."""
+
+    def __init__(self, client: Client, settings: LiveConfig, pace: Pace, visitor: Visitor) -> None:
+        self.key = secrets.token_urlsafe(32)
+        self._client, self._settings, self._pace, self._visitor = client, settings, pace, visitor
+        self._orders: deque[Callable[[], None]] = deque()
+        self._pieces: deque[tuple[np.ndarray, int]] = deque(maxlen=_PIECES_KEPT)
+        self._woken = threading.Event()
+        self._closing = self._recovering = False
+        self._captured = 0
+        self._noticed_s: dict[str, float] = {}
+        self._outbox: Sink | None = None
+        self._make_packer: MakePacker = FramePacker
+        self._run: Run | None = None
+        self._epoch, self._number, self._clock_s = 0, 0, 0.0
+        self._begun_s = self._alone_since_s = time.monotonic()
+        pace.begin(self._begun_s)
+        self._thread = threading.Thread(target=self._live, name="live-session", daemon=True)
+        self._thread.start()
+
+    # What others may ask.
+
+    def attach(self, outbox: Sink, make_packer: MakePacker) -> None:
+        """A browser listens from now on; one that listened before is let go."""
+        self._order(lambda: self._attach(outbox, make_packer))
+
+    def detach(self, outbox: Sink) -> None:
+        """The browser is gone; the session waits for it."""
+        self._order(lambda: self._detach(outbox))
+
+    def hear(self, samples_S: np.ndarray, first: int | None = None) -> None:
+        """A piece of the microphone; `first` counts the samples captured before it (None: it follows the last one)."""
+        first = self._captured if first is None else first
+        self._captured = first + len(samples_S)
+        self._pieces.append((samples_S, first))
+
+    def interrupt(self, shown_chunks: int) -> None:
+        """Be quiet after the first `shown_chunks` chunks on the page's count."""
+        self._order(lambda: self._interrupt(shown_chunks))
+
+    def close(self) -> None:
+        """End now."""
+        self._closing = True
+        self._woken.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the session has let go of its seat; False if it has not yet."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self._closing or not self._thread.is_alive()
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._woken.set()
+
+    # The thread.
+
+    def _live(self) -> None:
+        try:
+            while not self._closing:
+                self._turn()
+        except FlashTalkError as error:
+            self._say("error", code=error.code, message=str(error))
+        except Exception:
+            self._say("error", code="live_failed", message="The live session failed; press Start to begin a new one.")
+            raise
+        finally:
+            self._closing = True
+            self._drop_run()
+            if self._outbox:
+                self._outbox.close()
+
+    def _turn(self) -> None:
+        try:
+            while self._orders:
+                self._orders.popleft()()
+            if self._outbox is None:
+                self._wait_for_browser()
+                return
+            if time.monotonic() - self._begun_s > self._settings.max_session_s:
+                raise SessionClosed("This conversation has reached its time limit; press Start for a new one.")
+            run = self._run or self._open()
+            self._listen(run)
+            chunk = run.next(_POLL_S)
+            if chunk is None:
+                self._look_after(run)
+            elif self._recovering:
+                self._begin_again(run)
+            else:
+                self._give(run, chunk)
+        except WorkerLost:
+            self._drop_run()
+            self._notice("restarting", "The model restarts; this takes a moment.")
+
+    def _look_after(self, run: Run) -> None:
+        """No chunk came: if one should have, the model may be restarting; the stream itself goes on when it is back."""
+        stalled = run.overdue_s > run.chunk_s and not self._recovering
+        if stalled and not self._client.status().ready:
+            self._recovering = True
+            self._notice("restarting", "The model restarts; this takes a moment.")
+
+    def _begin_again(self, run: Run) -> None:
+        """After a break: what was said meanwhile is not answered late, the conversation goes on from now."""
+        self._recovering = False
+        run.begin_again(time.monotonic())
+        self._new_epoch(run, "resume")
+
+    def _wait_for_browser(self) -> None:
+        self._pieces.clear()
+        self._woken.wait(0.2)
+        self._woken.clear()
+        if time.monotonic() - self._alone_since_s > self._settings.keep_s:
+            self._closing = True
+
+    def _listen(self, run: Run) -> None:
+        if self._recovering:
+            self._pieces.clear()
+            return
+        now_s = time.monotonic()
+        while self._pieces:
+            samples_S, first = self._pieces.popleft()
+            if run.is_too_late(self._settings.max_waiting_s):
+                run.timeline.leave_out(samples_S)
+                self._notice("too_slow", "This machine cannot keep up; some words are left out.")
+            else:
+                run.feed(run.timeline.hear(samples_S, first, now_s, run.overdue_s), now_s)
+        run.feed(run.timeline.fill(now_s), now_s)
+
+    def _open(self) -> Run:
+        """A stream on the present rung. Waits for a seat, and for a worker that restarts."""
+        stream = self._open_stream()
+        packer = self._make_packer(stream.config, self._settings)
+        self._pieces.clear()
+        now_s = time.monotonic()
+        run = self._run = Run(stream, packer, clock_s=self._clock_s, base=self._number, now_s=now_s)
+        self._say_ready(run)
+        self._new_epoch(run, "open")
+        return run
+
+    def _open_stream(self) -> Stream:
+        give_up_s = time.monotonic() + self._settings.keep_s
+        while True:
+            try:
+                return self._client.open(
+                    self._visitor.portrait_HWC,
+                    prompt=self._visitor.prompt,
+                    realtime=True,
+                    on_place=lambda place: self._say("place", place=place),
+                    **self._pace.changes,
+                )
+            except WorkerLost:
+                if time.monotonic() > give_up_s or self._closing:
+                    raise SessionClosed("The model did not come back; try again in a minute.") from None
+                time.sleep(_RETRY_S)
+
+    def _give(self, run: Run, chunk: VideoChunk) -> None:
+        start_s, began_s = run.clock_s, time.monotonic()
+        waited_s = run.take(chunk, began_s)
+        self._number, self._clock_s = run.number, run.clock_s
+        times = {"start_s": start_s, "end_s": self._clock_s, "captured": run.captured}
+        self._say("chunk", number=self._number, epoch=self._epoch, **times)
+        for message in run.packer.pack(chunk, start_s):
+            self._put(message)
+            self._listen(run)
+        self._say_stages(run, chunk, waited_s, time.monotonic() - began_s)
+        compute_s = chunk.timings_s.get("total", waited_s)
+        if self._pace.must_go_down(compute_s, chunk.duration_s, run.overdue_s, began_s):
+            self._drop_run()
+            self._notice("slower", "The picture is simplified so that it keeps up with you.")
+
+    def _drop_run(self) -> None:
+        if self._run:
+            self._run.stream.close()
+        self._run = None
+
+    # Orders.
+
+    def _attach(self, outbox: Sink, make_packer: MakePacker) -> None:
+        if self._outbox:
+            self._say("error", code="live_moved", message="This conversation goes on in another window.")
+            self._outbox.close()
+        self._outbox, self._make_packer = outbox, make_packer
+        if self._run:
+            self._run.packer = make_packer(self._run.config, self._settings)
+            self._say_ready(self._run)
+            self._begin_again(self._run)
+
+    def _detach(self, outbox: Sink) -> None:
+        if self._outbox is outbox:
+            self._outbox, self._alone_since_s = None, time.monotonic()
+
+    def _interrupt(self, shown_chunks: int) -> None:
+        if self._run:
+            self._number = self._run.go_back(shown_chunks, time.monotonic())
+            self._clock_s = self._run.clock_s
+            self._new_epoch(self._run, "interrupt")
+
+    # Messages.
+
+    def _new_epoch(self, run: Run, reason: str) -> None:
+        self._epoch += 1
+        if self._outbox:
+            self._outbox.restart(run.clock_s)
+        self._say("epoch", epoch=self._epoch, at_s=run.clock_s, number=run.number, reason=reason)
+        for message in run.packer.begin(self._epoch, run.clock_s):
+            self._put(message)
+
+    def _say_ready(self, run: Run) -> None:
+        names = ("width", "height", "fps", "sample_rate", "steps")
+        shape = {name: getattr(run.config, name) for name in names}
+        self._say("ready", key=self.key, codec=CODEC, chunk_s=run.chunk_s, **shape)
+
+    def _say_stages(self, run: Run, chunk: VideoChunk, waited_s: float, encode_s: float) -> None:
+        compute_s = min(waited_s, chunk.timings_s.get("total", waited_s))
+        seconds = {
+            "listen_s": chunk.duration_s,
+            "wait_s": waited_s - compute_s,
+            "compute_s": compute_s,
+            "encode_s": encode_s,
+            "unsent_s": self._outbox.behind_s if self._outbox else 0.0,
+            "left_out_s": run.timeline.skipped_s,
+        }
+        dropped = self._outbox.pictures_dropped if self._outbox else 0
+        self._say("stages", pictures_dropped=dropped, **{name: round(value, 3) for name, value in seconds.items()})
+
+    def _notice(self, code: str, message: str) -> None:
+        """Said once in a while, however often it happens."""
+        now_s = time.monotonic()
+        if now_s - self._noticed_s.get(code, -_NOTICE_S) >= _NOTICE_S:
+            self._noticed_s[code] = now_s
+            self._say("notice", code=code, message=message)
+
+    def _say(self, kind: str, **values: object) -> None:
+        self._put(say(kind, **values))
+
+    def _put(self, message: Outgoing) -> None:
+        if self._outbox:
+            self._outbox.put(message)

@@ -1,0 +1,162 @@
+// Plays single pictures and PCM: WebCodecs onto a canvas, with the sound queue as the clock.
+// Late pictures are dropped, sound never.
+
+import { PICTURE, SOUND } from "./wire.js";
+
+const DECODE_AHEAD_S = 0.6;
+const LATE_S = 0.3;
+const EARLY_S = 0.008;
+
+export class FramePlayer {
+  static name = "webcodecs";
+
+  static async works() {
+    if (!("VideoDecoder" in window) || !("AudioWorkletNode" in window)) return false;
+    const support = await VideoDecoder.isConfigSupported({ codec: "avc1.42e01f" }).catch(() => null);
+    return Boolean(support && support.supported);
+  }
+
+  constructor(canvas, queue, onProblem) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { alpha: false, desynchronized: true });
+    this.queue = queue;
+    this.onProblem = onProblem;
+    this.epoch = -1;
+    this.receivedS = 0;
+    this.figures = { painted: 0, late: 0, firstAt: 0, skews: [] };
+    this.coded = [];
+    this.ready = [];
+    this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  setup({ codec, width, height, sample_rate: rate }) {
+    this.rate = rate;
+    this.codec = codec;
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    this.resetDecoder();
+  }
+
+  /** A new run of chunks from second `at` on. After an interrupt what lies before it plays on. */
+  begin(epoch, at, reason) {
+    this.epoch = epoch;
+    this.receivedS = Math.min(this.receivedS, at);
+    if (reason !== "interrupt") {
+      this.clear();
+      this.queue.restart(at);
+    }
+  }
+
+  take(message) {
+    if (message.epoch !== this.epoch) return;
+    if (message.kind === SOUND) {
+      this.receivedS = Math.max(this.receivedS, message.pts);
+      this.queue.put(message.pts, new Int16Array(message.data.slice().buffer), this.rate);
+    } else if (message.kind === PICTURE) {
+      this.receivedS = Math.max(this.receivedS, message.pts + 0.04);
+      this.coded.push(message);
+    }
+  }
+
+  /** Nothing after second `at` is shown or heard, and nothing at all is heard from now on. */
+  cut(at) {
+    this.epoch = -1;
+    this.queue.cut(at);
+    this.coded = this.coded.filter((message) => message.pts < at - 0.001);
+    this.ready = this.ready.filter((picture) => keepBefore(picture, at));
+  }
+
+  now() {
+    return this.queue.now();
+  }
+
+  get bufferedS() {
+    return this.queue.state.buffered;
+  }
+
+  draw() {
+    this.frame = requestAnimationFrame(() => this.draw());
+    const now = this.now();
+    this.skipLate(now);
+    while (this.coded.length && this.coded[0].pts < now + DECODE_AHEAD_S) this.decode(this.coded.shift());
+    this.paint(this.pick(now), now);
+  }
+
+  /** Far behind (a hidden page draws nothing): go on at the newest key picture that is due. */
+  skipLate(now) {
+    if (!this.coded.length || this.coded[0].pts > now - LATE_S) return;
+    let start = -1;
+    this.coded.forEach((message, index) => { if (message.key && message.pts <= now) start = index; });
+    if (start > 0) {
+      this.figures.late += start;
+      this.coded.splice(0, start);
+    }
+  }
+
+  decode({ key, pts, data }) {
+    if (this.decoder.state !== "configured") this.resetDecoder();
+    if (this.needsKey && !key) return;
+    this.needsKey = false;
+    const type = key ? "key" : "delta";
+    this.decoder.decode(new EncodedVideoChunk({ type, timestamp: Math.round(pts * 1e6), data }));
+  }
+
+  resetDecoder() {
+    if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
+    this.decoder = new VideoDecoder({
+      output: (picture) => this.ready.push(picture),
+      error: (error) => this.onProblem(String(error)),
+    });
+    this.decoder.configure({ codec: this.codec, optimizeForLatency: true });
+    this.needsKey = true;
+  }
+
+  /** The newest picture that is due; older ones are late. Before any sound plays, the first picture is due. */
+  pick(now) {
+    let picked = null;
+    while (this.ready.length && (this.isDue(this.ready[0], now) || !(picked || this.figures.painted))) {
+      if (picked) {
+        picked.close();
+        this.figures.late++;
+      }
+      picked = this.ready.shift();
+    }
+    return picked;
+  }
+
+  isDue(picture, now) {
+    return picture.timestamp / 1e6 <= now + EARLY_S;
+  }
+
+  paint(picture, now) {
+    if (!picture) return;
+    const { displayWidth: width, displayHeight: height } = picture;
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    this.context.drawImage(picture, 0, 0);
+    this.figures.painted++;
+    this.figures.firstAt = this.figures.firstAt || performance.now();
+    if (this.queue.state.playing) this.figures.skews.push(now - picture.timestamp / 1e6);
+    if (this.figures.skews.length > 2000) this.figures.skews.splice(0, 1000);
+    if (this.onPaint) this.onPaint(picture, now);
+    picture.close();
+  }
+
+  clear() {
+    this.coded = [];
+    for (const picture of this.ready) picture.close();
+    this.ready = [];
+    if (this.decoder) this.resetDecoder();
+  }
+
+  close() {
+    cancelAnimationFrame(this.frame);
+    this.clear();
+    if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
+    this.queue.close();
+  }
+}
+
+function keepBefore(picture, at) {
+  const keep = picture.timestamp / 1e6 < at - 0.001;
+  if (!keep) picture.close();
+  return keep;
+}

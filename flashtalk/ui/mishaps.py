@@ -1,0 +1,58 @@
+"""Errors as sentences: what a visitor reads when something goes wrong. Wraps every function that Gradio calls."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from flashtalk.errors import FlashTalkError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_log = logging.getLogger(__name__)
+
+
+def spoken(function: Function) -> Function:
+    """The function with its errors turned into `gr.Error`: ours word for word, others without their inside."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generate(*arguments: Any, **named: Any) -> Iterator[Any]:
+            with _as_sentences():
+                yield from function(*arguments, **named)
+
+        return generate  # type: ignore[return-value]
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with _as_sentences():
+            return function(*arguments, **named)
+
+    return call  # type: ignore[return-value]
+
+
+def sentence(error: BaseException) -> str:
+    """What to show for it. An unexpected error gets a word under which the log has the details."""
+    if isinstance(error, FlashTalkError):
+        text = str(error).strip()
+        return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    mark = secrets.token_hex(4)
+    _log.error("unexpected error %s", mark, exc_info=error)
+    return f"Something went wrong on our side. Try again; if it stays, report it with the word {mark}."
+
+
+@contextmanager
+def _as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(sentence(error), duration=12, print_exception=False) from None

@@ -1,0 +1,88 @@
+"""A tab's first words, and the choosers of a face and of a voice with our samples beside them. Used by ui/tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+
+from flashtalk.ui.components import PortraitInput, VoiceInput
+from flashtalk.ui.context import UiContext
+from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
+from flashtalk.ui.texts import Pair
+
+TEXTS: dict[str, Pair] = {
+    "pick.face": ("Face", "人物"),
+    "pick.voice": ("Voice", "声音"),
+}
+
+
+def build_lead(context: UiContext, title: str, more: str) -> None:
+    """The large words at the top of a tab, and a sentence that goes with them: two keys of texts."""
+    words = f"<h2>{context.texts.html(title)}</h2><p>{context.texts.html(more)}</p>"
+    gr.HTML(f'<div class="ft-lead">{words}</div>', apply_default_css=False)
+
+
+def build_face(context: UiContext, elem_id: str, chosen: str | None = None) -> gr.Image:
+    """Chooser of a picture: ours, a file, the camera. Its value in events is a path. `chosen`: one of ours."""
+    with gr.Group(elem_classes="ft-step"):
+        pictures = [portrait_path(context.assets, sample) for sample in SAMPLES]
+        buttons = _build_head(context, "pick.face", pictures)
+        portrait = PortraitInput(
+            chosen,
+            label=context.texts.label("pick.face"),
+            show_label=False,
+            type="filepath",
+            sources=["upload", "webcam", "clipboard"],
+            height=200,
+            elem_id=elem_id,
+            elem_classes="ft-drop",
+            buttons=[],
+        )
+    _bind(buttons, pictures, portrait)
+    return portrait
+
+
+def build_voice(context: UiContext, elem_id: str, chosen: str | None = None) -> gr.Audio:
+    """Chooser of a sound: ours, a file, the microphone. Its value in events is a path. `chosen`: one of ours."""
+    with gr.Group(elem_classes="ft-step"):
+        buttons = _build_head(context, "pick.voice", None)
+        voice = VoiceInput(
+            chosen,
+            label=context.texts.label("pick.voice"),
+            show_label=False,
+            type="filepath",
+            sources=["upload", "microphone"],
+            elem_id=elem_id,
+            elem_classes="ft-drop ft-drop-voice",
+            buttons=[],
+        )
+    _bind(buttons, [voice_path(context.assets, sample) for sample in SAMPLES], voice)
+    return voice
+
+
+def _build_head(context: UiContext, title: str, pictures: Sequence[str] | None) -> list[gr.Button]:
+    """The chooser's name and our samples beside it: round pictures, or words."""
+    kind, field = ("ft-thumb", "name") if pictures else ("ft-chip", "words")
+    with gr.Row(elem_classes="ft-step-head"):
+        gr.HTML(f"<h3>{context.texts.html(title)}</h3>", apply_default_css=False, min_width=0)
+        return [
+            gr.Button(
+                context.texts.label(f"sample.{sample.portrait}.{field}"),
+                icon=pictures[index] if pictures else None,
+                size="sm",
+                min_width=0,
+                scale=0,
+                elem_classes=kind,
+            )
+            for index, sample in enumerate(SAMPLES)
+        ]
+
+
+def _bind(buttons: Sequence[gr.Button], paths: Sequence[str], component: gr.Image | gr.Audio) -> None:
+    for button, path in zip(buttons, paths, strict=True):
+        button.click(_giver(path), None, component, show_progress="hidden", api_visibility="private", queue=False)
+
+
+def _giver(path: str) -> Callable[[], str]:
+    return lambda: path

@@ -1,0 +1,143 @@
+"""The settings of a film, folded away: built once for each tab that makes films, read back as `Wishes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from flashtalk.errors import ConfigError
+from flashtalk.serving.protocol import Client
+from flashtalk.ui.context import UiContext
+from flashtalk.ui.project import Wishes
+from flashtalk.ui.texts import Pair
+
+TEXTS: dict[str, Pair] = {
+    "settings.title": ("Settings", "设置"),
+    "settings.prompt": ("What the person does and where", "人物的动作与场景"),
+    "settings.prompt_example": (
+        "A person talks to the camera and smiles now and then.",
+        "一个人对着镜头说话，时而微笑。",
+    ),
+    "settings.seed": ("Seed", "随机种子"),
+    "settings.seed_info": ("The same seed and settings make the same film.", "相同的种子和设置会生成相同的视频。"),
+    "settings.steps": ("Steps", "步数"),
+    "settings.steps_info": ("More: better pictures. Fewer: faster.", "多：画质更好。少：速度更快。"),
+    "settings.size": ("Size", "尺寸"),
+    "settings.fit": ("Picture", "构图"),
+    "settings.cover": ("Crop around the face", "围绕人脸裁剪"),
+    "settings.contain": ("Show all of it", "完整显示"),
+    "settings.colour": ("Hold the portrait's colours", "保持照片色彩"),
+    "settings.project": ("Open a project file", "打开项目文件"),
+    "settings.label": ("Write “AI-generated” on the picture", "在画面上标注“AI-generated”"),
+}
+
+_MOST_STEPS = 8
+_SIZES = ((256, 256), (192, 256), (320, 320), (384, 384), (512, 512), (416, 720), (448, 768), (720, 416), (768, 448))
+_LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class SettingsPanel:
+    """The components of one panel, in the order of `wishes`."""
+
+    prompt: gr.Textbox
+    seed: gr.Number
+    steps: gr.Radio
+    size: gr.Dropdown
+    fit: gr.Radio
+    colour: gr.Slider
+    label: gr.Checkbox
+    project: gr.UploadButton
+
+    @property
+    def components(self) -> list[Component]:
+        """Inputs of an event; `wishes` takes their values in this order."""
+        return [self.prompt, self.seed, self.steps, self.size, self.fit, self.colour, self.label]
+
+
+def build_settings(context: UiContext) -> SettingsPanel:
+    """The folded panel."""
+    client, label = context.client, context.texts.label
+    stream = client.stream()
+    with gr.Accordion(label("settings.title"), open=False, elem_classes="ft-settings"):
+        prompt = gr.Textbox(
+            label=label("settings.prompt"), placeholder=label("settings.prompt_example"), max_length=2000
+        )
+        with gr.Row():
+            seed = gr.Number(
+                stream.seed, label=label("settings.seed"), info=label("settings.seed_info"), precision=0, minimum=0
+            )
+            steps = gr.Radio(
+                list(legal_steps(client)),
+                value=stream.steps,
+                label=label("settings.steps"),
+                info=label("settings.steps_info"),
+            )
+        with gr.Row():
+            size = gr.Dropdown(
+                list(legal_sizes(client)), value=_size_words(stream.width, stream.height), label=label("settings.size")
+            )
+            fit = gr.Radio(
+                [(label("settings.cover"), "cover"), (label("settings.contain"), "contain")],
+                value=stream.fit,
+                label=label("settings.fit"),
+            )
+        colour = gr.Slider(0, 1, value=stream.colour_strength, step=0.05, label=label("settings.colour"))
+        words = gr.Checkbox(context.settings.label_default, label=label("settings.label"))
+        project = gr.UploadButton(
+            label("settings.project"),  # type: ignore[arg-type]  # Gradio translates it all the same
+            file_types=[".json"],
+            size="sm",
+            elem_classes="ft-project",
+        )
+    return SettingsPanel(prompt, seed, steps, size, fit, colour, words, project)
+
+
+def wishes(prompt: str, seed: float, steps: int, size: str, fit: str, colour: float, label: bool) -> Wishes:
+    """Values of a panel's components, in their order. Raises ConfigError for a size that is none."""
+    width, _, height = size.partition("×")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(f"The size {size!r} is not one; write it like 256×256.")
+    settings: dict[str, Any] = {"steps": int(steps), "width": int(width), "height": int(height), "fit": fit}
+    return Wishes(
+        prompt=prompt or "",
+        seed=int(seed or 0) % (_LARGEST_SEED + 1),
+        label=bool(label),
+        settings=settings | {"colour_strength": float(colour)},
+    )
+
+
+def panel_values(wanted: Wishes, client: Client) -> list[Any]:
+    """The inverse of `wishes`, for a panel to show. Raises ConfigError for what this model cannot do."""
+    stream = client.stream(seed=wanted.seed, **wanted.settings)
+    size = _size_words(stream.width, stream.height)
+    return [wanted.prompt, wanted.seed, stream.steps, size, stream.fit, stream.colour_strength, wanted.label]
+
+
+def legal_steps(client: Client) -> Iterator[int]:
+    """Step counts that the weights were trained for."""
+    return (steps for steps in range(1, _MOST_STEPS + 1) if _is_legal(client, steps=steps))
+
+
+def legal_sizes(client: Client) -> Iterator[str]:
+    """The model's own size first, then what else it can do."""
+    own = client.stream()
+    for width, height in dict.fromkeys(((own.width, own.height), *_SIZES)):
+        if width * height <= own.width * own.height * 4 and _is_legal(client, width=width, height=height):
+            yield _size_words(width, height)
+
+
+def _is_legal(client: Client, **changes: int) -> bool:
+    try:
+        client.stream(**changes)
+    except ConfigError:
+        return False
+    return True
+
+
+def _size_words(width: int, height: int) -> str:
+    return f"{width}×{height}"

@@ -1,0 +1,349 @@
+// The long-video tab: a visitor's films, watched while they grow. Talks to ui/long_routes.py; markup in ui/long_page.py.
+
+const HLS = "/ft/public/static/vendor/hls-1.7.4.light.min.js";
+const SOON_MS = 1000, LATER_MS = 5000;
+const KEPT = { visitor: "flashtalk_visitor", film: "flashtalk_film" };
+const LIVE = ["waiting", "rendering"];
+const CURVES = [["likeness", 1], ["sharpness", 2], ["colour", 3]];
+
+let page = null;
+
+export function start(element) {
+  const root = element.querySelector(".ft-long");
+  if (!root || root.dataset.started) return;
+  root.dataset.started = "yes";
+  page = new Page(root);
+  window.flashtalkLong = { order: (values) => page.order(values), look: () => page.ordered() };
+  page.look();
+}
+
+class Page {
+  constructor(root) {
+    this.root = root;
+    this.words = JSON.parse(root.dataset.words);
+    this.list = root.querySelector(".ft-long-list");
+    this.note = root.querySelector(".ft-long-note");
+    this.detail = root.querySelector(".ft-long-detail");
+    this.player = new Player(root.querySelector("video"));
+    this.films = [];
+    this.rows = new Map();
+    this.chosen = localStorage.getItem(KEPT.film);
+    this.key = null;
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
+  }
+
+  say(name, values = {}) {
+    const text = this.words[name][document.documentElement.lang === "zh" ? 1 : 0];
+    return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+  }
+
+  // Talking to the server
+
+  async visitor() {
+    if (!localStorage.getItem(KEPT.visitor)) {
+      const answer = await fetch("/ft/jobs/visitor", { method: "POST" });
+      localStorage.setItem(KEPT.visitor, (await answer.json()).visitor);
+    }
+    return localStorage.getItem(KEPT.visitor);
+  }
+
+  async ask(path, method = "GET", body = undefined) {
+    const headers = { "x-flashtalk-visitor": await this.visitor() };
+    if (body) headers["content-type"] = "application/json";
+    const answer = await fetch(`/ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) });
+    const tree = await answer.json();
+    if (tree.code === "token_refused") localStorage.removeItem(KEPT.visitor);
+    if (!answer.ok) throw new Error(tree.error || this.say("lost"));
+    return tree;
+  }
+
+  async order(values) {
+    this.key ??= randomKey();  // a second click before the answer is the same order
+    return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];
+  }
+
+  async ordered() {
+    this.key = null;
+    const known = new Set(this.films.map((film) => film.id));
+    await this.look();
+    const fresh = this.films.find((film) => !known.has(film.id));
+    if (fresh) this.choose(fresh.id);
+  }
+
+  async look() {
+    clearTimeout(this.timer);
+    try {
+      this.films = Object.values(await this.ask(""));
+      if (!this.films.some((film) => film.id === this.chosen)) this.chosen = this.films[0]?.id ?? null;
+      this.draw();
+      await this.follow();
+    } catch (error) {
+      this.tell(error instanceof TypeError ? this.say("lost") : error.message);
+    }
+    const busy = this.films.some((film) => LIVE.includes(film.state));
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), busy && !document.hidden ? SOON_MS : LATER_MS);
+  }
+
+  async act(film, action, body) {
+    try {
+      const made = await this.ask(`/${film.id}/${action}`, "POST", body);
+      if (made.id) this.chosen = made.id;
+      await this.look();
+    } catch (error) {
+      this.tell(error.message);
+    }
+  }
+
+  choose(id) {
+    this.chosen = id;
+    localStorage.setItem(KEPT.film, id);
+    this.look();
+  }
+
+  tell(words) {
+    if (this.note.textContent !== words) this.note.textContent = words;
+  }
+
+  // Drawing
+
+  draw() {
+    this.root.dataset.state = this.films.length ? "some" : "none";
+    if (!this.films.length) {
+      this.tell(this.say("none"));
+      this.list.replaceChildren();
+      this.player.clear();
+      this.detail.hidden = true;
+      return;
+    }
+    const rows = this.films.map((film) => this.row(film));
+    if (rows.some((row, index) => this.list.children[index] !== row) || this.list.children.length !== rows.length) {
+      this.list.replaceChildren(...rows);
+    }
+  }
+
+  row(film) {
+    // A row is made anew only when its buttons change, so that nobody's focus gets lost.
+    const kind = [film.state, film.title, film.id === this.chosen, document.documentElement.lang].join();
+    let known = this.rows.get(film.id);
+    if (known?.kind !== kind) {
+      known = { kind, row: this.newRow(film) };
+      this.rows.set(film.id, known);
+    }
+    const percent = film.state === "done" ? 100 : (100 * film.frames) / Math.max(1, film.goal_frames);
+    known.row.querySelector(".ft-long-state").textContent = this.state(film);
+    known.row.querySelector(".ft-bar").setAttribute("aria-valuenow", Math.round(percent));
+    known.row.querySelector(".ft-bar i").style.width = `${percent}%`;
+    return known.row;
+  }
+
+  newRow(film) {
+    const row = make("li", "ft-long-film", { "data-state": film.state, "data-id": film.id });
+    if (film.id === this.chosen) row.setAttribute("aria-current", "true");
+    const name = make("button", "ft-long-name", { type: "button" }, film.title || when(film.created_s));
+    name.addEventListener("click", () => this.choose(film.id));
+    const bar = make("div", "ft-bar", {
+      role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": film.title || film.id,
+    });
+    bar.append(make("i"));
+    row.append(name, make("p", "ft-long-state"), bar, this.buttons(film));
+    return row;
+  }
+
+  state(film) {
+    const parts = [this.say(film.state, { place: film.place ?? 1 })];
+    if (film.span_s) parts.push(this.say("part", { from: film.span_s[0].toFixed(1), to: film.span_s[1].toFixed(1) }));
+    if (film.state !== "done") parts.push(`${clock(film.frames / film.frames_a_second)} / ${clock(film.goal_frames / film.frames_a_second)}`);
+    else parts.push(clock(film.seconds));
+    if (film.state === "rendering" && film.made_fps) parts.push(this.say("fps", { fps: film.made_fps }));
+    if (film.left_s !== null && film.state === "rendering") parts.push(this.say("left", { time: clock(film.left_s) }));
+    if (film.reason) parts.push(film.reason);
+    return parts.join(" · ");
+  }
+
+  buttons(film) {
+    const row = make("div", "ft-long-buttons");
+    const add = (name, call, sure = false) => row.append(this.button(name, call, sure));
+    if (LIVE.includes(film.state)) add("pause", () => this.act(film, "pause"));
+    if (["paused", "failed"].includes(film.state)) add("resume", () => this.act(film, "resume"));
+    if (film.state === "done") {
+      const save = make("a", "ft-long-save", { href: `${film.media}film.mp4`, download: "" }, this.say("save"));
+      row.append(save);
+    }
+    if ([...LIVE, "paused", "failed"].includes(film.state)) add("cancel", () => this.act(film, "cancel"), true);
+    else add("remove", () => this.act(film, "remove"), true);
+    return row;
+  }
+
+  button(name, call, sure) {
+    const button = make("button", "ft-long-button", { type: "button", "data-do": name }, this.say(name));
+    let asked = false;
+    button.addEventListener("click", () => {
+      if (!sure || asked) return call();
+      asked = true;  // what cannot be undone takes a second click
+      button.textContent = this.say("sure");
+      setTimeout(() => {
+        asked = false;
+        button.textContent = this.say(name);
+      }, LATER_MS);
+      return undefined;
+    });
+    return button;
+  }
+
+  async follow() {
+    const film = this.films.find((one) => one.id === this.chosen);
+    if (!film) return;
+    this.player.show(film);
+    this.tell(`${film.title || when(film.created_s)}: ${this.state(film)}`);
+    if (!film.chunks) {
+      this.detail.hidden = true;
+      return;
+    }
+    const whole = await this.ask(`/${film.id}`);
+    if (film.id === this.chosen) this.drawDetail(whole);
+  }
+
+  drawDetail(film) {
+    this.detail.hidden = false;
+    const state = `${film.id} ${film.state}`;
+    if (this.detail.dataset.shown !== state) {
+      this.detail.dataset.shown = state;
+      const chart = make("div", "ft-long-chart");
+      this.detail.replaceChildren(make("h4", "", {}, this.say("drift")), chart, make("p", "ft-long-hint", {}, this.say("drift_hint")));
+      if (film.state === "done") this.detail.append(this.againForm(film));
+    }
+    this.detail.querySelector(".ft-long-chart").replaceChildren(this.chart(film), this.legend(film));
+  }
+
+  chart(film) {
+    const svg = makeSvg("svg", { viewBox: "0 0 400 90", preserveAspectRatio: "none", role: "img", "aria-label": this.say("drift") });
+    const long = Math.max(...film.drift.map((point) => point[0]), 1);
+    for (const [name, column] of CURVES) {
+      // Likeness and sharpness: 1 is the portrait. Colour: 10 fills the chart.
+      const height = (point) => (name === "colour" ? 90 - 9 * point[column] : 90 - 60 * point[column]);
+      const points = film.drift.map((point) => `${(400 * point[0]) / long},${Math.min(90, Math.max(0, height(point))).toFixed(1)}`);
+      svg.append(makeSvg("polyline", { class: `ft-long-${name}`, points: points.join(" ") }));
+    }
+    return svg;
+  }
+
+  legend(film) {
+    const row = make("p", "ft-long-legend");
+    const last = film.drift.at(-1);
+    for (const [name, column] of CURVES) row.append(make("span", `ft-long-${name}`, {}, `${this.say(name)} ${last[column].toFixed(2)}`));
+    return row;
+  }
+
+  againForm(film) {
+    const form = make("form", "ft-long-again");
+    const field = (name, value) => {
+      const label = make("label", "", {}, `${this.say(name)} `);
+      const input = make("input", "", { type: "number", min: 0, max: film.seconds, step: 0.1, value, name, required: "" });
+      label.append(input);
+      return label;
+    };
+    form.append(
+      make("h4", "", {}, this.say("again")),
+      make("p", "ft-long-hint", {}, this.say("again_hint")),
+      field("from", 0), field("to", Math.min(film.seconds, 3).toFixed(1)),
+      make("button", "ft-long-button", { type: "submit" }, this.say("again_go")),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const seed = crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
+      const body = { first_s: Number(form.elements.from.value), end_s: Number(form.elements.to.value), seed, key: randomKey() };
+      this.act(film, "again", body);
+    });
+    return form;
+  }
+}
+
+class Player {
+  constructor(video) {
+    this.video = video;
+    this.shown = "";
+  }
+
+  async show(film) {
+    // A film that is watched while it grows changes to the finished file only when it is not being played.
+    const growing = !film.span_s && film.chunks > 0 && film.state !== "done" && film.state !== "cancelled";
+    const wanted = film.state === "done" ? `${film.media}film.mp4` : growing ? `${film.media}index.m3u8` : "";
+    const sameFilm = wanted && this.shown.startsWith(film.media);
+    if (wanted === this.shown || (sameFilm && !this.video.paused && !this.video.ended)) return;
+    const at = sameFilm ? this.video.currentTime : 0;
+    this.clear();
+    this.shown = wanted;
+    if (!wanted) return;
+    if (wanted.endsWith("m3u8")) await this.stream(wanted);
+    else this.video.src = wanted;
+    if (at) this.video.currentTime = at;
+  }
+
+  async stream(address) {
+    await loadScript(HLS);
+    if (this.shown !== address) return;
+    if (window.Hls?.isSupported()) {
+      this.hls = new window.Hls({ startPosition: 0, maxBufferLength: 30, backBufferLength: 60, liveSyncDurationCount: 1e6 });
+      this.hls.on(window.Hls.Events.ERROR, (_, error) => error.fatal && this.recover(error));
+      this.hls.loadSource(address);
+      this.hls.attachMedia(this.video);
+    } else {
+      this.video.src = address;  // Safari on phones plays playlists itself
+    }
+  }
+
+  recover(error) {
+    if (error.type === window.Hls.ErrorTypes.MEDIA_ERROR) this.hls.recoverMediaError();
+    else this.clear();  // the next look begins again
+  }
+
+  clear() {
+    this.hls?.destroy();
+    this.hls = null;
+    this.shown = "";
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+}
+
+function make(tag, kind = "", attributes = {}, text = "") {
+  const element = document.createElement(tag);
+  if (kind) element.className = kind;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text) element.textContent = text;
+  return element;
+}
+
+function makeSvg(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+const scripts = new Map();
+function loadScript(address) {
+  if (!scripts.has(address)) {
+    scripts.set(address, new Promise((done, failed) => {
+      const script = make("script", "", { src: address });
+      script.addEventListener("load", done);
+      script.addEventListener("error", failed);
+      document.head.append(script);
+    }));
+  }
+  return scripts.get(address);
+}
+
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function clock(seconds) {
+  const whole = Math.round(seconds), two = (number) => String(number).padStart(2, "0");
+  const minutes = `${Math.floor(whole / 60) % 60}:${two(whole % 60)}`;
+  return whole < 3600 ? minutes : `${Math.floor(whole / 3600)}:${minutes.padStart(5, "0")}`;
+}
+
+function when(seconds) {
+  return new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}

@@ -1,0 +1,201 @@
+"""The long-video tab: a film of any length is ordered here, made in the background and watched while it grows.
+
+Listed in ui/build.py. The list and the player are static/long_video.js, which talks to ui/long_routes.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import gradio as gr
+from gradio.components import Component
+
+from flashtalk.config_app import JobsConfig
+from flashtalk.errors import InputError
+from flashtalk.serving.jobs.room import JobRoom, Order
+from flashtalk.ui import long_page, settings
+from flashtalk.ui.components import PortraitInput, VoiceInput
+from flashtalk.ui.context import UiContext
+from flashtalk.ui.long_page import TEXTS
+from flashtalk.ui.long_routes import described, job_routes, new_visitor, owner_of
+from flashtalk.ui.mishaps import spoken
+from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
+from flashtalk.ui.tokens import Tokens
+
+__all__ = ["TEXTS", "TITLE", "build", "routes"]
+
+TITLE = "long.title"
+
+_LONGEST_KEY = 80
+_CARRY = "(...values) => window.flashtalkLong.order(values)"
+_LOOK = "() => window.flashtalkLong.look()"
+
+
+@functools.lru_cache(maxsize=4)
+def room_of(context: UiContext) -> JobRoom:
+    """The one room of an app; `build` and `routes` both ask for it."""
+    return JobRoom(context.folder / "jobs", context.client, context.door, JobsConfig())
+
+
+def routes(context: UiContext) -> fastapi.APIRouter:
+    """Films as JSON and media."""
+    return job_routes(room_of(context), context.tokens)
+
+
+class _Tab:
+    """The tab's functions, bound to the app's parts."""
+
+    def __init__(self, context: UiContext) -> None:
+        self._client = context.client
+        self._tokens: Tokens = context.tokens
+        self._room = room_of(context)
+
+    def order(self, portrait: str | None, voice: str | None, title: str, *values: Any) -> None:
+        """Begin a film. The last of `values` is what the page carries along: the visitor's token and a key."""
+        *chosen, carried = values
+        visitor, key = _carried(carried)
+        self._submit(owner_of(self._tokens, visitor), key, (portrait, voice, title), chosen)
+
+    def api(
+        self,
+        portrait: str,
+        voice: str,
+        title: str,
+        prompt: str,
+        seed: float,
+        steps: int,
+        size: str,
+        fit: str,
+        colour: float,
+        label: bool,
+        visitor: str,
+        key: str,
+    ) -> dict[str, Any]:
+        """For programs: begin a film, or find the one begun with the same key. Empty visitor: a new one is made.
+
+        Gives the film as GET /ft/jobs/{id} does (header X-FlashTalk-Visitor) and the visitor's token.
+        """
+        chosen = [prompt, seed, steps, size, fit, colour, label]
+        visitor = visitor or new_visitor(self._tokens)
+        owner = owner_of(self._tokens, visitor)
+        key = key or hashlib.sha256(json.dumps([portrait, voice, title, *chosen]).encode()).hexdigest()
+        job_id = self._submit(owner, key[:_LONGEST_KEY], (portrait, voice, title), chosen)
+        return {"visitor": visitor, "film": described(self._room.view(owner, job_id))}
+
+    def _submit(self, owner: str, key: str, named: tuple[str | None, str | None, str], chosen: list[Any]) -> str:
+        portrait, voice, title = named
+        if not portrait or not voice:
+            raise InputError("Choose a face and a voice first.", code="no_portrait" if not portrait else "no_voice")
+        wishes = settings.wishes(*chosen)
+        order = Order(
+            owner=owner,
+            key=key,
+            picture=Path(portrait),
+            sound=Path(voice),
+            stream=self._client.stream(seed=wishes.seed, **wishes.settings),
+            title=title or "",
+            prompt=wishes.prompt,
+            label=wishes.label,
+        )
+        return self._room.submit(order).id
+
+
+def build(context: UiContext) -> None:
+    """Lay out the tab."""
+    tab, texts = _Tab(context), context.texts
+    gr.HTML(long_page.lead(texts), apply_default_css=False)
+    with gr.Row(elem_classes="ft-work", equal_height=False):
+        with gr.Column(scale=6, min_width=300, elem_classes="ft-stage ft-long-column"):
+            gr.HTML(
+                html_template=long_page.markup(texts),
+                js_on_load=long_page.SCRIPT,
+                head=long_page.HEAD,
+                elem_id="ft-long",
+                apply_default_css=False,
+            )
+        with gr.Column(scale=5, min_width=300, elem_classes="ft-desk"):
+            inputs = _build_desk(context)
+            carried = gr.Textbox(visible=False)
+            go = gr.Button(texts.label("long.go"), variant="primary", elem_id="ft-long-go")
+    begun = go.click(
+        spoken(tab.order), [*inputs, carried], None, js=_CARRY, api_visibility="private", concurrency_id="long_order"
+    )
+    begun.then(None, None, None, js=_LOOK, api_visibility="private")
+    _bind_api(tab, inputs)
+
+
+def _build_desk(context: UiContext) -> list[Component]:
+    """Portrait, voice, name and settings."""
+    label = context.texts.label
+    with gr.Group(elem_classes="ft-step"):
+        faces = _build_samples(context, "long.face", "name")
+        portrait = PortraitInput(
+            show_label=False,
+            label=label("long.face"),
+            type="filepath",
+            sources=["upload"],
+            height=180,
+            elem_id="ft-long-face",
+            buttons=[],
+        )
+    with gr.Group(elem_classes="ft-step"):
+        words = _build_samples(context, "long.voice", "words")
+        voice = VoiceInput(
+            show_label=False,
+            label=label("long.voice"),
+            type="filepath",
+            sources=["upload", "microphone"],
+            elem_id="ft-long-voice",
+            buttons=[],
+        )
+    title = gr.Textbox(label=label("long.name"), placeholder=label("long.name_hint"), max_length=80)
+    for sample, face, word in zip(SAMPLES, faces, words, strict=True):
+        _fill(face, portrait, portrait_path(context.assets, sample))
+        _fill(word, voice, voice_path(context.assets, sample))
+    panel = settings.build_settings(context)
+    return [portrait, voice, title, *panel.components]
+
+
+def _build_samples(context: UiContext, title: str, field: str) -> list[gr.Button]:
+    """A step's name and our samples beside it: round pictures, or words."""
+    pictures = field == "name"
+    with gr.Row(elem_classes="ft-step-head"):
+        gr.HTML(f"<h3>{context.texts.html(title)}</h3>", apply_default_css=False, min_width=0)
+        return [
+            gr.Button(
+                context.texts.label(f"sample.{sample.portrait}.{field}"),
+                icon=portrait_path(context.assets, sample) if pictures else None,
+                size="sm",
+                min_width=0,
+                scale=0,
+                elem_classes="ft-thumb" if pictures else "ft-chip",
+            )
+            for sample in SAMPLES
+        ]
+
+
+def _fill(button: gr.Button, component: Component, path: str) -> None:
+    button.click(lambda: path, None, component, show_progress="hidden", api_visibility="private", queue=False)
+
+
+def _bind_api(tab: _Tab, inputs: list[Component]) -> None:
+    """The named endpoint `/make_long_film`."""
+    with gr.Row(visible=False):
+        visitor, key = gr.Textbox(label="visitor"), gr.Textbox(label="key")
+        film = gr.JSON(label="film")
+        call = gr.Button("make_long_film")
+    call.click(spoken(tab.api), [*inputs, visitor, key], film, api_name="make_long_film", concurrency_id="long_order")
+
+
+def _carried(text: str) -> tuple[str, str]:
+    """(visitor's token, key) as the page's script sends them. Raises InputError."""
+    try:
+        tree = json.loads(text)
+        return str(tree["visitor"]), str(tree["key"])[:_LONGEST_KEY]
+    except (ValueError, TypeError, KeyError):
+        raise InputError("This page is too old; load it again.", code="token_refused") from None

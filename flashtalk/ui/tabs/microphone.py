@@ -1,0 +1,155 @@
+"""The microphone tab: speak, and the face speaks with your voice. Listed in ui/build.py; the work is in ui/live.
+
+Live sound and pictures do not pass through Gradio: live/route.py adds a socket beside it, live/static the page's side.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from fastapi import APIRouter
+from PIL import Image
+
+from flashtalk.config_app import LiveConfig
+from flashtalk.media.segments import Segment
+from flashtalk.ui.components import PortraitInput, SegmentVideo, VoiceInput
+from flashtalk.ui.context import UiContext
+from flashtalk.ui.live import page
+from flashtalk.ui.live.plain import SegmentsBox, SegmentsPacker, read_piece
+from flashtalk.ui.live.portraits import Portraits
+from flashtalk.ui.live.route import live_routes
+from flashtalk.ui.live.session import Visitor
+from flashtalk.ui.live.sessions import LiveSessions
+from flashtalk.ui.mishaps import spoken
+
+TITLE = "live.title"
+TEXTS = page.TEXTS
+
+PURPOSE = "live"
+PASS_AGE_S = 12 * 3600.0
+_THUMBNAIL_PX = 128
+
+
+class Live:
+    """What the tab and its routes share."""
+
+    def __init__(self, context: UiContext) -> None:
+        self.tokens = context.tokens
+        self.portraits = Portraits(context.assets / "portraits", context.door.config.upload_age_s)
+        settings = LiveConfig(label=context.settings.label_default)
+        self.sessions = LiveSessions(context.client, settings)
+
+    def owner(self, token: str) -> str:
+        """Who holds the token. Raises InputError(token_refused)."""
+        return self.tokens.check(token, PURPOSE)
+
+    def pass_for(self, owner: str) -> str:
+        """A token for the socket."""
+        return self.tokens.issue(PURPOSE, owner, PASS_AGE_S)
+
+
+@functools.lru_cache(maxsize=4)
+def live_of(context: UiContext) -> Live:
+    """The one Live of an app; `build` and `routes` both ask for it."""
+    return Live(context)
+
+
+def routes(context: UiContext) -> APIRouter:
+    """The socket and the page's files."""
+    live = live_of(context)
+    return live_routes(live.sessions, live.owner, live.portraits.find)
+
+
+def build(context: UiContext) -> None:
+    """Lay out the tab."""
+    live = live_of(context)
+    gr.HTML(
+        html_template=page.markup(context.texts, live.portraits.samples),
+        js_on_load=page.SCRIPT,
+        head=page.HEAD,
+        elem_id="ft-live",
+        apply_default_css=False,
+    )
+    _build_own_face(context, live)
+    _build_plain_mode(context, live)
+
+    def hand_pass(request: gr.Request) -> str:
+        """What the page's socket shows at the door."""
+        return f'<i hidden data-token="{live.pass_for(owner_of(request))}"></i>'
+
+    token = gr.HTML("", elem_id="ft-live-pass", apply_default_css=False)
+    gr.on(None, hand_pass, None, token, api_visibility="private", show_progress="hidden", queue=False)
+
+
+def _build_own_face(context: UiContext, live: Live) -> None:
+    minutes = round(context.door.config.upload_age_s / 60)
+    with gr.Accordion(context.texts.label("live.own"), open=False):
+        picture = PortraitInput(
+            type="filepath", sources=["upload", "webcam"], show_label=False, height=240, elem_id="ft-live-upload"
+        )
+        gr.HTML(f'<p class="ft-live-hint">{context.texts.html("live.own_hint", minutes=minutes)}</p>')
+    own = gr.HTML("", elem_id="ft-live-own", apply_default_css=False)
+
+    def bring(path: str | None, request: gr.Request) -> str:
+        """Keep the visitor's picture for the live tab; gives its name and a small copy, as HTML."""
+        if not path:
+            return ""
+        portrait_HWC = context.door.picture(path)
+        name = live.portraits.bring(portrait_HWC, owner_of(request))
+        return f'<i hidden data-portrait="{name}" data-picture="{_thumbnail(portrait_HWC)}"></i>'
+
+    picture.change(spoken(bring), picture, own, api_visibility="private", show_progress="hidden")
+
+
+def _build_plain_mode(context: UiContext, live: Live) -> None:
+    with gr.Accordion(context.texts.label("live.plain"), open=False):
+        gr.HTML(f'<p class="ft-live-hint">{context.texts.html("live.plain_hint")}</p>')
+        with gr.Row():
+            voice = VoiceInput(sources=["microphone"], streaming=True, show_label=False, elem_id="ft-live-plain")
+            video = SegmentVideo(streaming=True, autoplay=True, show_label=False, interactive=False, height=300)
+        face = gr.Textbox(visible="hidden")
+
+    def talk(name: str, request: gr.Request) -> Iterator[Segment]:
+        """A live conversation as one film, until the microphone stops."""
+        owner = owner_of(request)
+        box = SegmentsBox()
+        session = live.sessions.open(Visitor(live.portraits.find(name, owner)), owner)
+        session.attach(box, SegmentsPacker)
+        yield from box.segments(session)
+
+    def hear(path: str | None, request: gr.Request) -> None:
+        """A piece of the microphone."""
+        session = live.sessions.of(owner_of(request))
+        if session and path:
+            session.hear(read_piece(path))
+
+    def stop(request: gr.Request) -> None:
+        """The microphone was stopped."""
+        session = live.sessions.of(owner_of(request))
+        if session:
+            session.close()
+
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    limit_s = live.sessions.settings.max_session_s
+    voice.start_recording(spoken(talk), face, video, js=page.CHOSEN_FACE, concurrency_limit=None, **hidden)
+    voice.stream(spoken(hear), voice, None, stream_every=0.4, time_limit=limit_s, concurrency_limit=None, **hidden)
+    voice.stop_recording(spoken(stop), None, None, **hidden)
+
+
+def owner_of(request: gr.Request) -> str:
+    """One page of one visitor."""
+    return str(request.session_hash or "")
+
+
+def _thumbnail(portrait_HWC: np.ndarray) -> str:
+    image = Image.fromarray(portrait_HWC)
+    image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

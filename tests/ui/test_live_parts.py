@@ -1,0 +1,279 @@
+"""Laws of the live session's parts, on a clock of the test's own: timeline, quiet gate, outbox, messages, portraits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flashtalk.errors import InputError
+from flashtalk.ui.live import messages
+from flashtalk.ui.live.messages import Kind, media, say
+from flashtalk.ui.live.outbox import Outbox
+from flashtalk.ui.live.pace import Pace
+from flashtalk.ui.live.portraits import Portraits
+from flashtalk.ui.live.quiet import QuietGate
+from flashtalk.ui.live.timeline import GAP_S, SLACK_S, TICK_S, Timeline
+from tests.source import ROOT
+
+RATE, PIECE = 16000, 640
+PIECE_S = PIECE / RATE
+PREROLL_S = 1.12
+
+
+def voice(samples: int, level: float = 0.2) -> np.ndarray:
+    return (level * np.sin(np.arange(samples) * 0.3)).astype(np.float32)
+
+
+def begun(now_s: float = 100.0) -> Timeline:
+    timeline = Timeline(RATE, PREROLL_S, now_s)
+    timeline.silence(round(PREROLL_S * RATE))
+    return timeline
+
+
+# The timeline.
+
+
+@given(st.floats(0.985, 1.015), st.lists(st.booleans(), min_size=20, max_size=40))
+def test_a_wrong_microphone_clock_is_made_up_in_pauses_and_speech_is_never_cut(
+    speed: float, speaking: list[bool]
+) -> None:
+    timeline, now_s, spoken, kept = begun(), 100.0, 0.0, 0.0
+    for talk in (*speaking, False, False):
+        for _ in range(25):
+            now_s += PIECE_S / speed
+            piece = voice(PIECE) if talk else np.zeros(PIECE, np.float32)
+            fed = timeline.hear(piece, 0, now_s)
+            spoken += float(np.square(piece).sum())
+            kept += float(np.square(fed).sum())
+            assert np.abs(fed).max(initial=0) <= 0.2
+    assert kept == pytest.approx(spoken, rel=0.01)  # only the ramp after a word's end is softened
+    assert abs(timeline.ahead_s(now_s)) < SLACK_S + 2 * PIECE_S
+
+
+@given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=20))
+def test_a_silent_microphone_is_replaced_by_silence_on_time(gaps_s: list[float]) -> None:
+    timeline, now_s = begun(), 100.0
+    for gap_s in gaps_s:
+        for _ in range(round(gap_s / 0.02)):
+            now_s += 0.02
+            assert not timeline.fill(now_s).any()
+            assert -timeline.ahead_s(now_s) < 2 * GAP_S + TICK_S
+        assert timeline.ahead_s(now_s) <= 1e-9
+        timeline.hear(voice(PIECE), 0, now_s)
+        now_s += PIECE_S
+
+
+@given(st.integers(0, 60), st.integers(0, 50000))
+def test_an_interrupt_never_moves_the_clock(pieces: int, back: int) -> None:
+    timeline, now_s = begun(), 100.0
+    for index in range(pieces):
+        now_s += PIECE_S
+        timeline.hear(voice(PIECE), index * PIECE, now_s)
+    ahead_s, position = timeline.ahead_s(now_s), max(0, timeline.fed - back)
+    dropped = timeline.go_back(position)
+    assert timeline.fed == position
+    timeline.silence(dropped)
+    assert timeline.ahead_s(now_s) == pytest.approx(ahead_s)
+
+
+def test_a_late_engine_makes_pauses_shorter_but_takes_no_word() -> None:
+    timeline = begun()
+    assert len(timeline.hear(voice(PIECE), 0, 100.04, waiting_s=5.0)) == PIECE
+    ahead_s = timeline.ahead_s(100.04)
+    for index in range(20):
+        timeline.hear(np.zeros(PIECE, np.float32), 0, 100.08 + index * PIECE_S, waiting_s=5.0)
+    assert timeline.skipped_s == pytest.approx(20 * PIECE_S, abs=0.45)  # the gate holds 0.4 s after a word
+    assert timeline.skipped_s > 0.3
+    assert timeline.ahead_s(100.08 + 19 * PIECE_S) == pytest.approx(ahead_s, abs=1e-6)
+
+
+def test_it_knows_when_what_is_heard_was_said() -> None:
+    timeline = begun()
+    for index in range(50):
+        timeline.hear(voice(PIECE), index * PIECE, 100 + (index + 1) * PIECE_S)
+    preroll = round(PREROLL_S * RATE)
+    assert timeline.captured_at(preroll + 10 * PIECE) == 10 * PIECE
+    assert timeline.captured_at(preroll + 10 * PIECE + 7) == 10 * PIECE + 7
+    assert timeline.captured_at(0) is None
+
+
+# Quiet and speech.
+
+
+@given(st.floats(0.0005, 0.004))
+def test_a_room_becomes_silence_and_a_voice_in_it_passes_whole(room: float) -> None:
+    gate, noise = QuietGate(RATE), np.random.default_rng(0)
+    for index in range(100):
+        out, quiet = gate.apply((room * noise.standard_normal(PIECE)).astype(np.float32))
+        if index > 75:
+            assert quiet
+            assert not out.any()
+    out, quiet = gate.apply(voice(PIECE))
+    assert not quiet
+    np.testing.assert_array_equal(out[80:], voice(PIECE)[80:])
+    np.testing.assert_array_equal(gate.apply(voice(PIECE))[0], voice(PIECE))
+    after = [gate.apply((room * noise.standard_normal(PIECE)).astype(np.float32)) for _ in range(16)]
+    assert [quiet for _, quiet in after[-3:]] == [True] * 3
+    assert not after[2][1], "the end of a word must not be eaten"
+
+
+# The outbox.
+
+
+def group(start: int, end_s: float) -> list[messages.Outgoing]:
+    """One chunk: sound and 28 pictures that end at `end_s`."""
+    begin_s = end_s - 1.12
+    sound = media(Kind.SOUND, 1, start, begin_s, b"", key=True, end_s=end_s)
+    ends = [begin_s + 0.04 * (index + 1) for index in range(28)]
+    return [sound] + [media(Kind.PICTURE, 1, i, e - 0.04, b"", key=i == 0, end_s=e) for i, e in enumerate(ends)]
+
+
+def in_loop(act):
+    async def run():
+        return await act(Outbox(asyncio.get_running_loop(), window_s=2.0, late_s=3.0))
+
+    return asyncio.run(run())
+
+
+def test_a_slow_browser_loses_whole_groups_of_pictures_and_no_sound() -> None:
+    async def act(box: Outbox) -> None:
+        for chunk in range(40):
+            for index, message in enumerate(group(chunk, 1.12 * (chunk + 1))):
+                box.put(message)
+                if (chunk, index) == (38, 10):  # it catches up in the middle of a group, which stays left out
+                    box.received(38 * 1.12)
+        box.received(1000.0)
+        box.close()
+        taken = []
+        while (message := await box.take()) is not None:
+            taken.append(message)
+        sounds = [m for m in taken if m.kind is Kind.SOUND]
+        assert len(sounds) == 40
+        pictures = [m for m in taken if m.kind is Kind.PICTURE]
+        assert box.pictures_dropped == 40 * 28 - len(pictures) > 0
+        assert len(pictures) == 28
+        assert all(m.key == (index % 28 == 0) for index, m in enumerate(pictures))
+
+    in_loop(act)
+
+
+def test_beyond_the_window_media_waits_until_it_is_acknowledged_and_words_do_not() -> None:
+    async def act(box: Outbox) -> None:
+        for chunk in range(3):
+            for message in group(chunk, 1.12 * (chunk + 1)):
+                box.put(message)
+        while True:
+            try:
+                last = await asyncio.wait_for(box.take(), 0.05)
+            except TimeoutError:
+                break
+        assert last.end_s <= 2.24 + 1e-9
+        box.received(1.12)
+        assert (await asyncio.wait_for(box.take(), 1.0)).kind is not None
+
+    in_loop(act)
+
+
+def test_a_new_run_drops_what_lies_behind_its_start_only() -> None:
+    async def act(box: Outbox) -> None:
+        for message in (*group(0, 1.12), *group(1, 2.24), say("notice")):
+            box.put(message)
+        box.restart(1.12)
+        box.received(99)
+        box.close()
+        taken = []
+        while (message := await box.take()) is not None:
+            taken.append(message)
+        assert max(m.end_s for m in taken) == pytest.approx(1.12)
+        assert sum(m.kind is Kind.PICTURE for m in taken) == 28
+        assert taken[-1].kind is None
+
+    in_loop(act)
+
+
+# Messages.
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_of_a_stranger_raise_anything_but_input_errors(data: bytes) -> None:
+    with contextlib.suppress(InputError):
+        samples_S, first = messages.microphone(data)
+        assert np.abs(samples_S).max(initial=0) <= 1
+        assert first >= 0
+
+
+@given(st.text(max_size=200))
+def test_no_text_of_a_stranger_raises_anything_but_input_errors(text: str) -> None:
+    with contextlib.suppress(InputError):
+        messages.hello(messages.words(text))
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, "x" * 5000, "{}", '{"type": 3}', '{"type": "hello", "player": "flash"}'])
+def test_strange_words_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        messages.hello(messages.words(text))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x10" + bytes(8), b"\x10" + bytes(40000), bytes(9), b"\x10\0"])
+def test_strange_microphone_pieces_are_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        messages.microphone(data)
+
+
+def test_microphone_pieces_come_through_exactly() -> None:
+    pcm = np.arange(-320, 320, dtype="<i2")
+    samples_S, first = messages.microphone(struct.pack("<BxxxI", 16, 1234) + pcm.tobytes())
+    assert first == 1234
+    np.testing.assert_array_equal(samples_S, pcm / 32768)
+
+
+@pytest.mark.parametrize("value", ["3", None, True, 1e300, [1]])
+def test_numbers_are_numbers(value: object) -> None:
+    with pytest.raises(InputError):
+        messages.number({"type": "report", "received_s": value}, "received_s")
+
+
+# Pace and portraits.
+
+
+def test_three_slow_chunks_in_a_row_lead_to_the_next_rung_and_calm_leads_back() -> None:
+    pace = Pace([{}, {"steps": 2}], since_s=0.0)
+    assert [pace.must_go_down(c, 1.12, 0.0, 1.0) for c in (1.1, 1.1, 0.5, 1.1, 1.1)] == [False] * 5
+    assert pace.must_go_down(1.1, 1.12, 0.0, 1.0)
+    assert pace.changes == {"steps": 2}
+    assert not any(pace.must_go_down(2.0, 1.12, 2.0, 1.0) for _ in range(9))  # there is nothing below
+    pace.begin(100.0)
+    assert pace.rung == 1
+    pace.begin(1000.0)
+    assert pace.rung == 0
+
+
+def test_a_brought_portrait_is_found_by_its_owner_only_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    portraits = Portraits(ROOT / "assets" / "portraits", age_s=60.0)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    name = portraits.bring(picture, "me")
+    assert portraits.find(name, "me") is picture
+    assert portraits.find("anna", "anybody").ndim == 3
+    for who, what in (("you", name), ("me", "own-unknown"), ("me", "../anna"), ("me", "")):
+        with pytest.raises(InputError) as caught:
+            portraits.find(what, who)
+        assert caught.value.code == "portrait_gone"
+    later_s = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
+    with pytest.raises(InputError):
+        portraits.find(name, "me")
+
+
+def test_every_file_of_the_page_is_named_by_somebody() -> None:
+    folder = ROOT / "flashtalk/ui/live/static"
+    everything = "".join(path.read_text("utf-8") for path in (*folder.iterdir(), Path(folder.parent / "page.py")))
+    orphans = [path.name for path in folder.iterdir() if path.name not in everything]
+    assert not orphans

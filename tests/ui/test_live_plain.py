@@ -1,0 +1,109 @@
+"""Laws of the plain mode: Gradio's recordings in, one MPEG-TS film out, from the same live session."""
+
+from __future__ import annotations
+
+import io
+import threading
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from flashtalk.config import Config
+from flashtalk.config_app import LiveConfig
+from flashtalk.errors import EngineError, InputError
+from flashtalk.media.segments import Segment
+from flashtalk.serving.client import connect
+from flashtalk.serving.protocol import Client
+from flashtalk.ui.live.messages import Kind, Outgoing, say
+from flashtalk.ui.live.plain import SegmentsBox, SegmentsPacker, read_piece
+from flashtalk.ui.live.session import Visitor
+from flashtalk.ui.live.sessions import LiveSessions
+
+
+@pytest.fixture(scope="module")
+def client(tiny_config: Config) -> Iterator[Client]:
+    with connect(tiny_config, isolated=False) as opened:
+        yield opened
+
+
+def test_segments_are_one_film_with_its_sound(client: Client) -> None:
+    sessions, box = LiveSessions(client, LiveConfig()), SegmentsBox()
+    session = sessions.open(Visitor(np.full((64, 64, 3), 99, np.uint8)), "me")
+    session.attach(box, SegmentsPacker)
+    assert sessions.of("me") is session
+    segments: list[Segment] = []
+    for segment in box.segments(session):
+        if not segments:
+            session.hear((0.3 * np.sin(np.arange(16000) * 0.2)).astype(np.float32))
+        segments.append(segment)
+        if len(segments) == 4:
+            break
+    assert session.join(5)
+    assert sessions.of("me") is None
+    film = b"".join(segment.data for segment in segments)
+    with av.open(io.BytesIO(film), format="mpegts") as opened:
+        times = [float(frame.pts * frame.time_base) for frame in opened.decode(video=0)]
+    assert len(times) == 12 + 3 * 28
+    np.testing.assert_allclose(np.diff(times), 0.04, atol=1e-4)
+    assert sum(segment.duration_s for segment in segments) == pytest.approx(len(times) / 25)
+    with av.open(io.BytesIO(film), format="mpegts") as opened:
+        sound_S = np.concatenate([frame.to_ndarray()[0] for frame in opened.decode(audio=0)])
+    assert np.abs(sound_S).max() > 0.2
+
+
+def test_last_words_of_a_session_reach_the_page() -> None:
+    box = SegmentsBox()
+    box.put(say("notice", code="slower", message="not for this page"))
+    box.put(say("error", code="overloaded", message="All seats are taken."))
+
+    class Ended:
+        ended = True
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(InputError, match="All seats") as caught:
+        list(box.segments(Ended()))  # type: ignore[arg-type]
+    assert caught.value.code == "overloaded"
+
+
+def test_a_film_that_nobody_takes_ends_its_session() -> None:
+    box = SegmentsBox()
+    for _ in range(64):
+        box.put(Outgoing(b"", Kind.SEGMENT))
+    with pytest.raises(EngineError):
+        box.put(Outgoing(b"", Kind.SEGMENT))
+    closing = threading.Thread(target=box.close, daemon=True)
+    closing.start()
+    closing.join(2)
+    assert not closing.is_alive()
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_recordings_are_read_at_any_rate_even_with_a_length_that_lies(tmp_path: Path, rate: int) -> None:
+    tone_S = (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 10) / rate) * 32767).astype("<i2")
+    path = tmp_path / "piece.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(tone_S.tobytes())
+    data = bytearray(path.read_bytes())
+    data[40:44] = (0x7FFFFFF0).to_bytes(4, "little")  # as browsers write while they record
+    path.write_bytes(data)
+    samples_S = read_piece(str(path))
+    assert len(samples_S) == pytest.approx(1600, abs=1)
+    assert np.sqrt(np.mean(samples_S**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"RIFF\0\0\0\0WAVEfmt \0\0\0\0", bytes(1000)])
+def test_other_files_are_refused_with_a_sentence(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "piece.wav"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        read_piece(str(path))
+    assert str(tmp_path) not in str(caught.value)

@@ -1,0 +1,124 @@
+"""The long-video tab in a real browser on the real small model: it plays while it grows, and survives kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from tests.source import ROOT
+from tests.ui.live_browser import CHROMIUM
+from tests.ui.live_kit import wait_until
+
+pytest.importorskip("playwright")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
+
+SECONDS = 14
+START_S, MAKE_S = 120, 180
+VIDEO = "document.querySelector('.ft-long video')"
+
+
+@contextmanager
+def app(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The app as people start it; killed with all of its processes at the end."""
+    command = [sys.executable, "app.py", "--port", str(port), "--folder", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: answers(port), START_S)
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2):
+            return True
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    samples, rate = soundfile.read(ROOT / "assets/speech/english-human-busy.wav")
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.resize(samples, SECONDS * rate), rate)
+    return path
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        opened = browser.new_page()
+        opened.set_default_timeout(1000 * MAKE_S)
+        opened.problems = []
+        opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+        yield opened
+        browser.close()
+
+
+def order(page: Any, sound: Path) -> None:
+    page.get_by_role("tab", name="Long video").click()
+    panel = page.locator("[role=tabpanel]:visible")
+    panel.locator(".ft-thumb").first.click()
+    panel.locator("input[type=file][accept*=audio]").first.set_input_files(str(sound))
+    panel.locator("#ft-long-voice .waveform-container, #ft-long-voice audio").first.wait_for(state="attached")
+    panel.get_by_label("Name of the film").fill("My talk")
+    panel.locator("#ft-long-go").dblclick()
+
+
+def film_of(folder: Path) -> Path:
+    (film,) = folder.glob("jobs/*/film.mp4")
+    return film
+
+
+def test_it_plays_while_it_grows_and_survives_the_death_of_everything(page: Any, sound: Path, tmp_path: Path) -> None:
+    port, folder = free_port(), tmp_path / "app"
+    with app(folder, port):
+        page.goto(f"http://127.0.0.1:{port}/")
+        order(page, sound)
+        page.wait_for_selector(".ft-long-film[data-state=rendering]")
+        page.wait_for_function(f"{VIDEO}.readyState >= 2")
+        page.evaluate(f"{VIDEO}.muted = true, {VIDEO}.play()")
+        page.wait_for_function(f"{VIDEO}.currentTime > 0.5")
+        assert page.locator(".ft-long-film").count() == 1, "a double click is one order"
+        assert page.locator(".ft-long-film").get_attribute("data-state") == "rendering"
+    page.wait_for_function("document.querySelector('.ft-long-note').textContent.includes('trying again')")
+    with app(folder, port):
+        page.wait_for_selector(".ft-long-film[data-state=done]")  # the page finds its film without being loaded again
+        page.reload()
+        page.get_by_role("tab", name="Long video").click()
+        page.wait_for_function(f"{VIDEO}.src.endsWith('film.mp4') && {VIDEO}.readyState >= 2")
+        assert page.evaluate(f"{VIDEO}.duration") == pytest.approx(SECONDS, abs=0.1)
+        assert page.locator(".ft-long-chart polyline").count() == 3
+        with av.open(str(film_of(folder))) as film:
+            assert sum(1 for _ in film.decode(video=0)) == SECONDS * 25
+        remove = page.locator("[data-do=remove]")
+        remove.click()
+        remove.click()
+        page.wait_for_selector(".ft-long[data-state=none]")
+        assert not list(folder.glob("jobs/*/film.mp4"))
+    assert page.problems == []

@@ -1,0 +1,179 @@
+"""Laws of the page's parts: tokens, keys, rates, pace, texts, projects, where the app listens."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import app
+from flashtalk.errors import ConfigError, InputError
+from flashtalk.media import speak
+from flashtalk.ui import build
+from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.measures import measure
+from flashtalk.ui.mishaps import sentence
+from flashtalk.ui.once import Once
+from flashtalk.ui.pace import Pace
+from flashtalk.ui.project import Wishes, read_project, write_project
+from flashtalk.ui.tokens import Tokens, load_tokens
+from tests.source import ROOT
+
+FACE, VOICE = ROOT / "assets/portraits/anna.png", ROOT / "assets/speech/hello.wav"
+
+
+def test_a_token_says_what_it_was_issued_for() -> None:
+    tokens = Tokens(b"secret")
+    token = tokens.issue("film", "a|b", 60)
+    assert tokens.check(token, "film") == "a|b"
+    forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), "x" + token, "", ".", token.split(".")[0] + "."]
+    others = [
+        (Tokens(b"other"), token, "film"),
+        (tokens, token, "live"),
+        (tokens, tokens.issue("film", "a", -5), "film"),
+    ]
+    for judge, given_token, purpose in [*((tokens, word, "film") for word in forged), *others]:
+        with pytest.raises(InputError, match="too old or not yours"):
+            judge.check(given_token, purpose)
+
+
+def test_tokens_outlive_the_app_and_the_secret_is_its_owners(tmp_path: Path) -> None:
+    token = load_tokens(tmp_path).issue("job", "7", 60)
+    assert load_tokens(tmp_path).check(token, "job") == "7"
+    assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_one_key_makes_one_job() -> None:
+    once, calls, gate = Once[int](60), [], threading.Event()
+
+    def work() -> int:
+        gate.wait(5)
+        calls.append(1)
+        return len(calls)
+
+    results: list[int] = []
+    visitors = [threading.Thread(target=lambda: results.append(once.run("a-long-key", "film", work))) for _ in range(8)]
+    for visitor in visitors:
+        visitor.start()
+    gate.set()
+    for visitor in visitors:
+        visitor.join(5)
+    assert results == [1] * 8
+    with pytest.raises(InputError, match="another film"):
+        once.run("a-long-key", "other", work)
+    with pytest.raises(InputError, match="letters"):
+        once.run("short", "film", work)
+
+
+def test_a_failed_job_may_be_tried_again() -> None:
+    once = Once[int](60)
+    with pytest.raises(ZeroDivisionError):
+        once.run("a-long-key", "film", lambda: 1 // 0)
+    assert once.run("a-long-key", "film", lambda: 2) == 2
+
+
+def test_a_rate_is_for_each_address() -> None:
+    rate = RateLimit(3)
+    assert [rate.allows("a") for _ in range(4)] == [True, True, True, False]
+    assert rate.allows("b")
+
+
+@given(total=st.integers(1, 3000), fps=st.floats(2, 200), done=st.integers(1, 28))
+def test_a_film_that_waits_as_told_never_stalls(total: int, fps: float, done: int) -> None:
+    chunk, shown = 28, 25
+    done = min(done, total)
+    start_s = Pace(done, total, fps, shown).hold_s(chunk)
+    begin = done
+    while begin < total:
+        end = min(begin + chunk, total)
+        assert (end - done) / fps <= start_s + begin / shown + 1e-9
+        begin = end
+
+
+def test_fast_machines_do_not_wait() -> None:
+    assert Pace(28, 250, 40.0, 25).hold_s(28) == 0
+
+
+def test_every_text_has_both_languages() -> None:
+    sources = [build.frame.TEXTS, build.status.TEXTS, build.film_settings.TEXTS, *(tab.TEXTS for tab in build.TABS)]
+    for texts in sources:
+        for key, pair in texts.items():
+            assert len(pair) == 2, key
+            assert all(pair), key
+
+
+def test_a_project_holds_the_very_files(tmp_path: Path) -> None:
+    path, wishes = tmp_path / "film.flashtalk.json", Wishes(prompt="hm", seed=4, settings={"steps": 2, "fit": "cover"})
+    write_project(path, wishes, str(FACE), str(VOICE), "small-1")
+    (tmp_path / "in").mkdir()
+    project = read_project(path, tmp_path / "in")
+    assert project.wishes == wishes
+    assert project.portrait.read_bytes() == FACE.read_bytes()
+    assert project.voice.read_bytes() == VOICE.read_bytes()
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"\xff\xfe", b'{"format": "flashtalk-project", "version": 1}'])
+def test_a_damaged_project_is_refused(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "film.flashtalk.json"
+    path.write_bytes(damage)
+    with pytest.raises(InputError, match="project file"):
+        read_project(path, tmp_path)
+
+
+def test_a_project_cannot_write_elsewhere(tmp_path: Path) -> None:
+    path, home = tmp_path / "p.json", tmp_path / "home"
+    home.mkdir()
+    write_project(path, Wishes(), str(FACE), str(VOICE), "small-1")
+    path.write_text(path.read_text(encoding="utf-8").replace('"anna.png"', '"../../anna.png"'), encoding="utf-8")
+    project = read_project(path, home)
+    assert project.portrait.parent == home
+
+
+def test_errors_of_ours_are_sentences_and_others_hide_their_inside(caplog: pytest.LogCaptureFixture) -> None:
+    assert sentence(InputError("the picture is odd")) == "The picture is odd."
+    hidden = sentence(ValueError("/etc/passwd"))
+    assert "/etc" not in hidden
+    assert "/etc/passwd" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"lan": True}, {"share": True}, {"lan": True, "share": True}])
+def test_whoever_comes_from_elsewhere_needs_a_password(options: dict[str, bool]) -> None:
+    doors = app._doors(None, None, **{"lan": False, "share": False, "open_to_all": False} | options)
+    assert doors.auth is not None
+    assert len(doors.auth[1]) >= 12
+    assert doors.host == ("0.0.0.0" if options.get("lan") else "127.0.0.1")
+
+
+def test_by_default_only_this_machine_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    doors = app._doors(None, None, lan=False, share=False, open_to_all=False)
+    assert (doors.host, doors.port, doors.auth, doors.share) == ("127.0.0.1", 7860, None, False)
+    with pytest.raises(ConfigError, match="NAME:PASSWORD"):
+        app._doors(None, "onlyname", lan=False, share=False, open_to_all=False)
+
+
+def test_a_mouth_that_follows_the_sound_is_seen_to() -> None:
+    rng = np.random.default_rng(0)
+    open_F = np.repeat(rng.random(25), 4)
+    frames = np.full((100, 64, 64, 3), 90, np.uint8)
+    frames[:, 40:46, 26:38] = (90 + 120 * open_F)[:, None, None, None].astype(np.uint8)
+    speech = np.repeat(open_F, 640).astype(np.float32) * rng.choice([-1.0, 1.0], 64000).astype(np.float32)
+    found = measure(np.roll(frames, 2, axis=0), speech, 25, 16000)
+    assert found.sync is not None
+    assert found.sync > 0.9
+    assert found.lag_ms == 80
+    assert measure(frames[:10], speech, 25, 16000).sync is None
+
+
+@pytest.mark.skipif(not speak.can_speak(), reason="needs the program espeak-ng, and it is not installed here")
+def test_text_becomes_speech(tmp_path: Path) -> None:
+    speak.speak("Good morning!", "en", tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").stat().st_size > 10_000
+    with pytest.raises(InputError, match="no text"):
+        speak.speak("  ", "en", tmp_path / "b.wav")
+    speak.speak("-w /tmp/elsewhere --version", "en", tmp_path / "c.wav")
+    assert (tmp_path / "c.wav").stat().st_size > 10_000
