@@ -1,4 +1,4 @@
-"""Routes beside Gradio's that belong to no tab: pictures and fonts of the page; and what every answer carries."""
+"""Routes beside Gradio's that belong to no tab: the page's files, a host's probes, and what every answer carries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import fastapi
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
+from flashtalk.serving import health
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.theme import STATIC
@@ -18,6 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _COSTLY = ("/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/")
+_NOT_KEPT = {"Cache-Control": "no-store"}
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -38,7 +40,28 @@ def build_routes(context: UiContext) -> fastapi.APIRouter:
             return PlainTextResponse("There is no such file.", status_code=404)
         return FileResponse(path, headers={"Cache-Control": "public, max-age=86400"})
 
+    _add_probes(router, context)
     return router
+
+
+def _add_probes(router: fastapi.APIRouter, context: UiContext) -> None:
+    """What a host asks: is the app alive, does the engine make progress, how much has been done."""
+
+    def answer(what: health.Health) -> Response:
+        return PlainTextResponse(what.words, status_code=what.http_status, headers=_NOT_KEPT)
+
+    @router.get("/live")
+    def live() -> Response:
+        return answer(health.live(context.client.status()))
+
+    @router.get("/ready")
+    def ready() -> Response:
+        return answer(health.ready(context.client.status()))
+
+    @router.get("/metrics")
+    def metrics() -> Response:
+        text = health.metrics(context.client.status())
+        return Response(text, media_type=health.METRICS_TYPE, headers=_NOT_KEPT)
 
 
 class Guard:

@@ -5,10 +5,12 @@ Live sound and pictures do not pass through Gradio: live/route.py adds a socket 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import gradio as gr
@@ -63,7 +65,15 @@ def live_of(context: UiContext) -> Live:
 def routes(context: UiContext) -> APIRouter:
     """The socket and the page's files."""
     live = live_of(context)
-    return live_routes(live.sessions, live.owner, live.portraits.find)
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(live.sessions.close)
+
+    router = APIRouter(lifespan=lifespan)
+    router.include_router(live_routes(live.sessions, live.owner, live.portraits.find))
+    return router
 
 
 def build(context: UiContext) -> None:
