@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import typer
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from flashtalk.models.light_codec import LightCodec
 from train.codec_losses import CodecWeights, codec_loss, psnr_db
-from train.config import CodecTraining, load_train_config
+from train.config import CodecTraining
 from train.data import draw_frames
 from train.draws import Draws
-from train.launch import command, open_ranks, overrides_of
+from train.launch import Settings, command, run_training
 from train.optim import Optimiser
 from train.progress import Progress
 from train.ranks import Ranks
@@ -132,14 +132,9 @@ def _chunks(frames_NFCHW: Tensor, most: int = 64) -> list[Tensor]:
 
 
 @command
-def main(
-    config: str,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="section.name=value, any number of times")] = None,
-) -> None:
+def main(config: str, settings: Settings = None) -> None:
     """Train the light codec that CONFIG describes."""
-    loaded = load_train_config(CodecTraining, config, overrides_of(settings))
-    with open_ranks() as ranks:
-        typer.echo(f"checkpoint: {train_codec(loaded, ranks)}")
+    run_training(CodecTraining, config, settings, train_codec)
 
 
 if __name__ == "__main__":

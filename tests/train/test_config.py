@@ -15,7 +15,7 @@ from train.launch import command, overrides_of
 
 KINDS = {"codec": CodecTraining, "voice": VoiceTraining, "sft": SftTraining, "dmd": DmdTraining}
 FOLDER = Path(__file__).parents[2] / "configs" / "train"
-NAMES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+NAMES = sorted(file.stem for file in FOLDER.glob("*.yaml") if not file.stem.startswith("evaluate"))
 GPU_GB = 141
 
 

@@ -1,205 +1,114 @@
-"""`python -m train.evaluate --checkpoint folder --judge folder --out folder`: how good a checkpoint is, as a report."""
+"""How good checkpoints are, as a report with tables, plots and contact sheets.
+
+python -m train.evaluate --checkpoint folder --judge folder --out folder      python -m train.evaluate evaluate-tables
+"""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass
-from enum import StrEnum
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from flashtalk.config import Config, StreamConfig
-from flashtalk.config_file import from_tree, load_model_config, to_tree
-from flashtalk.errors import ConfigError, FlashTalkError
-from train.config import SpeechConfig
-from train.evaluate.film import Speaker
-from train.evaluate.guidance import Guidance
-from train.evaluate.long_run import LongPlan, film_long
-from train.evaluate.networks import SamplerPlan, build_networks, pick_device, sampled_by
-from train.evaluate.report import Report, plain
-from train.evaluate.run import Evaluation, RunPlan
+from flashtalk.errors import FlashTalkError
+from train.config import load_train_config
+from train.evaluate.config import EvaluationConfig
+from train.evaluate.jobs import Tell, keys_of, make_films, parts_folder, plan_jobs
+from train.evaluate.networks import pick_device
+from train.evaluate.parts import load_part, plain
+from train.evaluate.report import Report
+from train.evaluate.results import Results
 from train.evaluate.scores import Numbers
-from train.evaluate.sounds import HUMAN, CorpusSpeech, Sounds, by_voice
+from train.evaluate.sounds import open_sounds
+from train.evaluate.studio import check_variant
 from train.judge.files import load_judge, read_settings
-from train.stages import MODEL_FILE
-from train.synthetic.corpus import read
-from train.synthetic.render import Renderer
-from train.synthetic.sources import open_speech
+from train.launch import Settings, overrides_of
 
 SHOWN = (
-    *("kind", "subject", "voice", "lip_correlation", "lip_correlation_warped", "mean_opening", "identity_similarity"),
-    *("identity_similarity_change", "sharpness_change", "seam_ratio", "fps"),
+    *("kind", "variant", "subject", "voice", "lip_correlation", "lip_correlation_warped", "mean_opening", "psnr"),
+    *("identity_similarity", "identity_similarity_change", "sharpness_change", "seam_ratio", "fps"),
 )
-
-
-class Sampler(StrEnum):
-    """How latents are sampled."""
-
-    STUDENT = "student"
-    TEACHER = "teacher"
-
-
-class Precision(StrEnum):
-    """What the networks compute in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The command line, in words of the parts that do the work."""
-
-    checkpoint: Path
-    judge: Path
-    out: Path
-    model: str | None
-    speech: Path | None
-    espeak: SpeechConfig
-    device: str
-    dtype: torch.dtype
-    stream: StreamConfig
-    sampler: SamplerPlan
-    samples_per_axis: int
-    run: RunPlan
-    long: LongPlan
+LINES = "films.jsonl"
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Option(help="Folder of weights as served, with its manifest.json.")],
-    judge: Annotated[Path, typer.Option(help="Folder written by `python -m train.judge`.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.json, report.md, sheets and plots.")],
-    model: Annotated[str | None, typer.Option(help="Model config; without one the checkpoint's own, or small.")] = None,
-    speech: Annotated[Path | None, typer.Option(help="Corpus folder; without one espeak-ng speaks alone.")] = None,
-    espeak_library: Annotated[str | None, typer.Option(help="libespeak-ng; without one the installed one.")] = None,
-    espeak_data: Annotated[str | None, typer.Option(help="Its data folder.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the student.")] = 4,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the pictures.")] = "256x256",
-    characters: Annotated[int, typer.Option(help="Unseen characters, each with its own unseen voice.")] = 8,
-    seconds: Annotated[float, typer.Option(help="Length of their films.")] = 20.0,
-    long_seconds: Annotated[float, typer.Option(help="Length of the long films; 0 leaves them out.")] = 1000.0,
-    long_characters: Annotated[int, typer.Option(help="How many long films.")] = 2,
-    sampler: Annotated[Sampler, typer.Option(help="student, or a teacher with guidance.")] = Sampler.STUDENT,
-    teacher_steps: Annotated[int, typer.Option(help="Euler steps of the teacher.")] = 40,
-    guidance_text: Annotated[float, typer.Option(help="Of the teacher; 1 is none.")] = Guidance.text,
-    guidance_audio: Annotated[float, typer.Option(help="Of the teacher; 1 is none.")] = Guidance.audio,
-    null_prompt: Annotated[str, typer.Option(help="Prompt of the teacher's branches without text.")] = "",
-    colour_strength: Annotated[float, typer.Option(help="Colour match to the portrait, 0..1.")] = 1.0,
-    split: Annotated[str, typer.Option(help="test; validation while something is still chosen.")] = "test",
-    seed: Annotated[int, typer.Option(help="Of characters, pauses and noise.")] = 0,
-    samples_per_axis: Annotated[int, typer.Option(help="Of the drawing: 1, or 2 for smooth edges.")] = 2,
-    precision: Annotated[Precision, typer.Option(help="float32 or bfloat16.")] = Precision.BFLOAT16,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cuda",
+    config: Annotated[str, typer.Argument(help="The name of a file in configs/train, or a path.")] = "evaluate",
+    settings: Settings = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Weights of the variants that name none.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Folder written by `python -m train.judge`.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the report.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N, or several with commas.")] = None,
 ) -> None:
     """Film unseen characters with unseen voices and measure the films against the drawn truth."""
-    guidance = Guidance(text=guidance_text, audio=guidance_audio, null_prompt=null_prompt)
+    typed = {"checkpoint": checkpoint, "judge": judge, "out": out, "device": device}
+    overrides = {name: value for name, value in typed.items() if value is not None}
     try:
-        width, height = _size(size)
-        options = Options(
-            checkpoint=checkpoint,
-            judge=judge,
-            out=out,
-            model=model,
-            speech=speech,
-            espeak=SpeechConfig(espeak_library=espeak_library, espeak_data=espeak_data),
-            device=device,
-            dtype=getattr(torch, precision.value),
-            stream=StreamConfig(
-                width=width,
-                height=height,
-                steps=teacher_steps if sampler is Sampler.TEACHER else steps,
-                colour_strength=colour_strength,
-                seed=seed,
-            ),
-            sampler=SamplerPlan(kind=sampler.value, guidance=guidance, seed=seed),
-            samples_per_axis=samples_per_axis,
-            run=RunPlan(characters=characters, seconds=seconds, split=split, seed=seed),
-            long=LongPlan(seconds=long_seconds, characters=long_characters),
-        )
-        evaluate(options)
+        loaded = load_train_config(EvaluationConfig, config, overrides_of(settings) | overrides)
+        evaluate(loaded)
     except FlashTalkError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_status) from None
-    typer.echo(f"The report is in {out / 'report.md'}")
+    typer.echo(f"The report is in {Path(loaded.out) / 'report.md'}")
 
 
-def evaluate(options: Options) -> Numbers:
-    """Make all films, write the report and give its summary. Raises FlashTalkError."""
-    place = pick_device(options.device)
-    own = options.checkpoint / MODEL_FILE
-    model = load_model_config(options.model or (own if own.is_file() else "small"))
-    _check(Config(model=model, stream=options.stream), options.sampler)
-    if options.long.seconds:
-        options.long.check()
-    judge = load_judge(options.judge, place)
-    networks = build_networks(model, options.checkpoint, place, options.dtype)
-    sampled, noise = sampled_by(networks, options.sampler)
-    sounds = open_sounds(options.speech, options.espeak, options.run.split, options.run.seed)
-    speaker = Speaker(networks=sampled, stream=options.stream, noise=noise)
-    renderer = Renderer(place, samples_per_axis=options.samples_per_axis)
-    evaluation = Evaluation(speaker, judge, renderer, sounds, options.run, _tell)
-    results = evaluation.run()
-    long_rows = film_long(evaluation, options.long) if options.long.seconds else []
-    settings, notes = _settings(options, networks.fingerprint, place), read_settings(options.judge)
-    report = Report(settings=settings, results=results, long_rows=long_rows, judge=notes.get("validation", {}))
-    report.save(options.out)
-    return report.summary()
+def evaluate(config: EvaluationConfig) -> Report:
+    """Make all films that are not there yet and write the report. Raises FlashTalkError."""
+    devices = [pick_device(name.strip()) for name in config.device.split(",")]
+    weights = {variant.name: check_variant(config, variant) for variant in config.variants}
+    load_judge(config.judge, torch.device("cpu"))
+    judged = read_settings(Path(config.judge)).get("validation", {})
+    sounds = open_sounds(config.speech, config.films.split, config.films.seed)
+    keys = keys_of(config, plan_jobs(config, humans=bool(sounds.humans)), weights)
+    with ExitStack() as stack:
+        if config.cache is None:
+            config = replace(config, cache=stack.enter_context(tempfile.TemporaryDirectory()))
+        make_films(config, keys, devices, _tell(Path(config.out)))
+    parts = [part for job, key in keys.items() if (part := load_part(parts_folder(config), job, key))]
+    everyone = [Results(one, [part for part in parts if part.job.variant == one.name]) for one in config.variants]
+    report = Report(
+        settings=_settings(config, weights, devices[0]),
+        everyone=everyone,
+        judge=judged,
+    )
+    report.save(Path(config.out))
+    return report
 
 
-def open_sounds(folder: Path | None, config: SpeechConfig, split: str, seed: int) -> Sounds:
-    """Speech of a corpus folder, people's recordings among it, or of espeak-ng. Raises ConfigError, InputError."""
-    if folder is None:
-        return Sounds(open_speech(config), split, seed)
-    utterances = list(read(folder).kept(lambda own, _source, _language: own == split))
-    humans = by_voice(one for one in utterances if one.source == HUMAN)
-    return Sounds(CorpusSpeech(utterances), split, seed, humans)
+def _tell(folder: Path) -> Tell:
+    """Numbers of a film, as soon as it is made: all of them into a file, some on the screen."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def tell(row: Numbers) -> None:
+        with (folder / LINES).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(plain(row)) + "\n")
+        shown = {name: row[name] for name in SHOWN if name in row}
+        rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in shown.items()}
+        typer.echo(json.dumps(plain(rounded)))
+
+    return tell
 
 
-def _size(words: str) -> tuple[int, int]:
-    width, _, height = words.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ConfigError(f"size '{words}' must be WIDTHxHEIGHT, for example 256x256")
-    return int(width), int(height)
-
-
-def _check(config: Config, sampler: SamplerPlan) -> None:
-    """The checks of a served config; a teacher may take any number of steps."""
-    tree = to_tree(config)
-    if sampler.kind == "teacher":
-        tree["model"]["distilled_steps"] = [config.stream.steps]
-    from_tree(Config, tree)
-
-
-def _settings(options: Options, fingerprint: str, place: torch.device) -> Numbers:
-    stream, guidance = options.stream, options.sampler.guidance
-    teacher = {"guidance_text": guidance.text, "guidance_audio": guidance.audio}
+def _settings(config: EvaluationConfig, weights: dict[str, str], place: torch.device) -> Numbers:
+    films = config.films
     return {
-        "checkpoint": options.checkpoint.name,
-        "weights": fingerprint,
-        "sampler": options.sampler.kind,
-        "steps": stream.steps,
-        **(teacher if options.sampler.kind == "teacher" else {}),
-        "size": f"{stream.width}x{stream.height}",
-        "characters": options.run.characters,
-        "seconds": options.run.seconds,
-        "split": options.run.split,
-        "seed": options.run.seed,
-        "colour_strength": stream.colour_strength,
-        "precision": str(options.dtype).removeprefix("torch."),
-        "speech": options.speech.name if options.speech else "espeak-ng",
+        "checkpoint": Path(config.checkpoint).name,
+        "weights": weights,
+        "size": f"{config.stream.width}x{config.stream.height}",
+        "characters": films.characters,
+        "seconds": films.seconds,
+        "split": films.split,
+        "seed": films.seed,
+        "precision": config.precision,
+        "speech": Path(config.speech.corpus).name if config.speech.corpus else "espeak-ng",
         "machine": torch.cuda.get_device_name(place) if place.type == "cuda" else platform.machine(),
         "torch": torch.__version__,
     }
-
-
-def _tell(row: Numbers) -> None:
-    shown = {name: row[name] for name in SHOWN if name in row}
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in shown.items()}
-    typer.echo(json.dumps(plain(rounded)))
 
 
 if __name__ == "__main__":

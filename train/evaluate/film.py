@@ -1,6 +1,6 @@
 """Films and what is measured of their frames, chunk by chunk: an hour takes little more memory than a minute.
 
-`generate` asks a session, `draw` asks the renderer; both give a Film. Called by evaluate/run and evaluate/long_run.
+`generate` asks a session, `watch` takes what is drawn; both give a Film. Called by evaluate/studio and truth.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from train.judge.network import OUTPUTS, Judge
 from train.synthetic.render import Renderer
 from train.synthetic.traits import Character
 
-DRAW_BATCH = 64
+DRAW_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,11 @@ class Film:
     chunk_frames: tuple[int, ...] = ()
 
     @property
+    def pictures(self) -> dict[int, np.ndarray]:
+        """Frame -> picture [H, W, 3] of those that were kept."""
+        return dict(zip(self.kept, self.frames_FHWC, strict=True))
+
+    @property
     def fps(self) -> float:
         """Frames by computing time, the first two chunks (which warm up) left out if there are others."""
         skip = 2 if len(self.chunk_seconds) > 3 else 0
@@ -97,12 +102,14 @@ class Watcher:
     _before: Tensor | None = None
     _seen: int = 0
 
-    def add(self, frames_FHWC: np.ndarray) -> None:
-        """Measure the next frames."""
-        self._parts.append(self._measured(frames_FHWC))
+    def add(self, frames_FHWC: np.ndarray | Tensor) -> None:
+        """Measure the next frames, which may lie on any device."""
+        if isinstance(frames_FHWC, np.ndarray):
+            frames_FHWC = torch.from_numpy(np.ascontiguousarray(frames_FHWC))
+        self._parts.append(self._measured(frames_FHWC.to(self.judge.mean.device)))
         for index in range(len(frames_FHWC)):
             if self.keep is None or self._seen + index in self.keep:
-                self._frames.append(frames_FHWC[index])
+                self._frames.append(frames_FHWC[index].cpu().numpy())
                 self._kept.append(self._seen + index)
         self._seen += len(frames_FHWC)
 
@@ -120,10 +127,9 @@ class Watcher:
             chunk_frames=tuple(chunk_frames),
         )
 
-    def _measured(self, frames_FHWC: np.ndarray) -> Track:
-        frames = torch.from_numpy(np.ascontiguousarray(frames_FHWC)).to(self.judge.mean.device)
+    def _measured(self, frames: Tensor) -> Track:
         before, self._before = self._before, frames[-1]
-        unknown = np.full(len(frames_FHWC), np.nan)
+        unknown = np.full(len(frames), np.nan)
         known = self.still_HW is not None
         return Track(
             judged_FJ=self.judge.read(frames),
@@ -145,18 +151,15 @@ def generate(speaker: Speaker, portrait_HWC: np.ndarray, prompt: str, samples_S:
     return watcher.film(seconds, counts)
 
 
-def draw(renderer: Renderer, character: Character, poses_FP: Tensor, size_px: tuple[int, int]) -> np.ndarray:
-    """The drawn truth: uint8 frames_FHWC of these poses."""
-    parts = [
-        renderer.frames([character] * len(part), part, size_px).permute(0, 2, 3, 1).cpu().numpy()
-        for part in poses_FP.split(DRAW_BATCH)
-    ]
-    return np.concatenate(parts)
+def draw(renderer: Renderer, character: Character, poses_FP: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """The drawn truth: uint8 frames_FHWC of these poses, on the renderer's device."""
+    parts = [renderer.frames([character] * len(part), part, size_px) for part in poses_FP.split(DRAW_BATCH)]
+    return torch.cat(parts).permute(0, 2, 3, 1).contiguous()
 
 
-def watch(judge: Judge, frames_FHWC: np.ndarray, still_HW: np.ndarray | None = None) -> Film:
-    """Measures of frames that are there already."""
-    watcher = Watcher(judge, still_HW)
-    for part in np.array_split(frames_FHWC, -(-len(frames_FHWC) // DRAW_BATCH)):
+def watch(judge: Judge, frames_FHWC: Tensor, watcher: Watcher | None = None) -> Film:
+    """Measures of frames that are there already; without a watcher none of them is kept."""
+    watcher = watcher or Watcher(judge, keep=())
+    for part in frames_FHWC.split(DRAW_BATCH):
         watcher.add(part)
     return watcher.film()

@@ -1,18 +1,17 @@
-"""A served checkpoint -> Networks, with flashtalk's own loader, and the sampler under test. Used by the command.
+"""A served checkpoint -> Networks, with flashtalk's own loader, and the sampler under test. Used by evaluate/studio.
 
 The engine does the same for visitors (flashtalk/engine/build.py); training may not import the engine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 
-from flashtalk.checkpoint import DtypeOf, load_component, open_checkpoint
+from flashtalk.checkpoint import Checkpoint, DtypeOf, load_component, open_checkpoint
 from flashtalk.config import CheckpointConfig, ModelConfig
 from flashtalk.errors import CheckpointError, ConfigError
 from flashtalk.models.build import build_models_on_meta, named_modules
@@ -22,14 +21,7 @@ from flashtalk.pipeline.networks import Networks
 from flashtalk.types import NoiseSource
 from train.evaluate.guidance import Guidance, GuidedDiT
 
-
-@dataclass(frozen=True, kw_only=True)
-class SamplerPlan:
-    """How latents are sampled: the few-step student as served, or a teacher's many guided Euler steps."""
-
-    kind: Literal["student", "teacher"] = "student"
-    guidance: Guidance = field(default_factory=Guidance)
-    seed: int = 0
+CODEC = "codec"
 
 
 def pick_device(name: str) -> torch.device:
@@ -42,14 +34,23 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def build_networks(model: ModelConfig, folder: Path, device: torch.device, dtype: torch.dtype) -> Networks:
-    """Networks with the weights of a folder in the served layout. Raises CheckpointError, ConfigError."""
+def open_weights(folder: Path) -> Checkpoint:
+    """A folder in the served layout. Raises CheckpointError."""
     if not folder.is_dir():
-        raise CheckpointError(f"there is no folder {folder.name}; give the one that holds manifest.json")
-    checkpoint = open_checkpoint(CheckpointConfig(source=str(folder)))
+        raise CheckpointError(f"there is no folder {folder}; give the one that holds manifest.json")
+    return open_checkpoint(CheckpointConfig(source=str(folder)))
+
+
+def build_networks(
+    model: ModelConfig, folder: Path, device: torch.device, dtype: torch.dtype, *, codec_from: Path | None = None
+) -> Networks:
+    """Networks with the weights of a folder, or with the codec of another. Raises CheckpointError, ConfigError."""
+    checkpoint = open_weights(folder)
+    codec = checkpoint if codec_from is None else open_weights(codec_from)
     modules = build_models_on_meta(model)
     for name, module in named_modules(modules):
-        load_component(module, checkpoint, name, device, _dtype_rule(module, name, dtype))
+        source = codec if name == CODEC else checkpoint
+        load_component(module, source, name, device, _dtype_rule(module, name, dtype))
         module.eval().requires_grad_(False)
     tokenizer = load_tokenizer(model.text_encoder, checkpoint.folder)
     networks = Networks.join(model, modules, tokenizer, device, f"{model.name}-{checkpoint.digest[:16]}")
@@ -58,12 +59,10 @@ def build_networks(model: ModelConfig, folder: Path, device: torch.device, dtype
 
 
 @torch.inference_mode()
-def sampled_by(networks: Networks, plan: SamplerPlan) -> tuple[Networks, NoiseSource | None]:
-    """The networks and the noise of a session that samples by `plan`; see GuidedDiT. One session at a time."""
-    if plan.kind == "student":
-        return networks, None
-    null_LD = networks.text_encoder.encode(plan.guidance.null_prompt, networks.tokenizer)
-    guided = GuidedDiT(networks.dit, null_LD.to(networks.dit.dtype), plan.guidance, plan.seed)
+def guided_by(networks: Networks, guidance: Guidance, seed: int) -> tuple[Networks, NoiseSource]:
+    """The networks and the noise of one session of a teacher; see GuidedDiT."""
+    null_LD = networks.text_encoder.encode(guidance.null_prompt, networks.tokenizer)
+    guided = GuidedDiT(networks.dit, null_LD.to(networks.dit.dtype), guidance, seed)
     return replace(networks, dit=guided.as_dit()), guided.noise
 
 

@@ -88,9 +88,11 @@ def changes(frames_FHWC: Tensor, before_HWC: Tensor | None, still_HW: np.ndarray
     return result
 
 
-def still_pixels(frames_FHWC: np.ndarray, levels: int = 3) -> np.ndarray:
+def still_pixels(frames_FHWC: Tensor, levels: int = 3) -> np.ndarray:
     """HW booleans: pixels that never change by more than `levels` of 255 in a film (the drawn truth's background)."""
-    return (frames_FHWC.max(axis=0).astype(int) - frames_FHWC.min(axis=0)).max(axis=-1) <= levels
+    spread = frames_FHWC.amax(dim=0).short() - frames_FHWC.amin(dim=0).short()
+    still: np.ndarray = (spread.amax(dim=-1) <= levels).cpu().numpy()
+    return still
 
 
 def seam_ratio(changes_F: np.ndarray, chunk_frames: int) -> float:

@@ -1,17 +1,40 @@
-"""What an evaluation says in the end: report.json for programs, report.md for people. Called by evaluate/__main__."""
+"""What an evaluation says in the end: report.json for programs, report.md for people. Called by the command."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.evaluate.run import Results
-from train.evaluate.scores import Numbers, means
+from flashtalk.config_file import to_tree
+from train.evaluate.album import contact_sheets, plots
+from train.evaluate.config import slug
+from train.evaluate.long_run import LONG
+from train.evaluate.parts import plain
+from train.evaluate.results import Results
+from train.evaluate.scenes import SPEED
+from train.evaluate.scores import Numbers
 
 NOT_MEASURED = "-"
+HEADLINES = {
+    "lip_correlation": "mouth",
+    "lip_lag_frames": "lag",
+    "silence_mean_opening": "open in silence",
+    "music_mean_opening": "open in music",
+    "identity_similarity": "identity",
+    "sharpness_ratio": "sharpness",
+    "seam_ratio": "seams",
+    "identity_similarity_change": "identity, long",
+    "sharpness_change": "sharpness, long",
+    "fps": "frames/s",
+}
+"""Columns of the table of variants; report.json explains every number by its name, the tables below by words."""
+FILM_COLUMNS = (
+    *("lip_correlation", "lip_correlation_warped", "envelope_correlation", "mean_opening", "identity_similarity"),
+    *("sharpness", "seam_ratio", "psnr"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,7 @@ TARGETS = (
     Target("music_mean_opening", "mouth at music, part of its range", high=0.1),
     Target("blinks_per_minute", "blinks a minute while it speaks", low=5, high=60),
     Target("seam_ratio", "change at chunk borders by change inside chunks", high=1.2),
-    Target("codec_psnr", "codec alone, PSNR in dB", low=32),
+    Target("codec_psnr", "codec alone on the drawing, PSNR in dB", low=32),
     Target("identity_similarity_change", "identity at the end of the long run against second 10", high=0.05),
     Target("sharpness_change", "sharpness at the end of the long run against second 10", high=0.05),
 )
@@ -64,6 +87,7 @@ NOTES = {
     "human_lip_correlation_warped": "human voices: after time warping",
     "human_envelope_correlation": "human voices: mouth against loudness of the speech band",
     "identity_similarity": "identity, 1 the portrait's character, 0 a stranger",
+    "drawing_identity_similarity": "the same for the drawing, which moves",
     "palette_distance": "part of the picture whose colour differs from the portrait's",
     "colour_drift_lab": "mean colour against the portrait's, Lab units",
     "drawing_seam_ratio": "change at the same places of the drawing",
@@ -73,7 +97,12 @@ NOTES = {
     "drawing_head_movement": "the same for the drawing",
     "drawing_blinks_per_minute": "blinks a minute of the drawing",
     "codec_ssim": "codec alone, SSIM",
-    "fps": "frames by computing time",
+    "codec_lip_correlation": "codec alone, mouth against the truth",
+    "codec_seam_ratio": "codec alone, change at chunk borders by change inside",
+    "codec_sharpness_ratio": "codec alone, sharpness by the drawing's",
+    "codec_identity_similarity": "codec alone, identity",
+    "codec_flicker": "codec alone, change of pixels that stand still, of 255",
+    "fps": "frames by computing time, one stream alone",
 }
 """Numbers without a target that help to understand the others."""
 
@@ -83,109 +112,117 @@ class Report:
     """All that an evaluation knows in the end. `judge`: output -> r2, correlation, error on unseen characters."""
 
     settings: Numbers
-    results: Results
-    long_rows: Sequence[Numbers]
+    everyone: Sequence[Results]
     judge: Numbers
 
-    def summary(self) -> Numbers:
-        """One number a measure."""
-        changes = {name: value for name, value in means(self.long_rows).items() if name.endswith("_change")}
-        return {**self.results.summary(), **changes}
-
     def save(self, folder: Path) -> None:
-        """report.json, report.md, sheets and plots."""
+        """report.json, report.md, films.md, sheets and plots."""
         folder.mkdir(parents=True, exist_ok=True)
+        pictures = []
+        for name, page in contact_sheets(self.everyone):
+            pictures.append(f"{slug(name)}.png")
+            page.save(folder / pictures[-1])
+        for name, text in plots(self.everyone):
+            pictures.append(f"{slug(name)}.svg")
+            (folder / pictures[-1]).write_text(text, encoding="utf-8")
         (folder / "report.json").write_text(json.dumps(plain(self.tree()), indent=1) + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(self.markdown(), encoding="utf-8")
-        self.results.save(folder)
+        (folder / "report.md").write_text(self.markdown(pictures), encoding="utf-8")
+        (folder / "films.md").write_text("\n".join(self._films()) + "\n", encoding="utf-8")
 
     def tree(self) -> Numbers:
         """What report.json holds."""
-        summary = self.summary()
-        targets = [
-            {"name": t.name, "value": summary.get(t.name), "target": t.bound, "passed": t.passed(summary.get(t.name))}
-            for t in TARGETS
-        ]
-        films = {"films": self.results.cases, "codec": self.results.codec, "long": list(self.long_rows)}
-        return {"settings": self.settings, "targets": targets, "summary": summary, **films, "judge": self.judge}
+        return {
+            "settings": self.settings,
+            "variants": [_variant_tree(one) for one in self.everyone],
+            "judge": self.judge,
+        }
 
-    def markdown(self) -> str:
+    def markdown(self, pictures: Sequence[str] = ()) -> str:
         """The report as a page."""
-        summary, settings = self.summary(), ", ".join(f"{name} {value}" for name, value in self.settings.items())
-        lines = [
-            f"# Evaluation of {self.settings['checkpoint']}",
-            "",
-            f"Unseen characters, voices and texts; {settings}.",
-        ]
-        lines += ["", *_target_table(summary), "", *_note_table(summary)]
-        lines += ["", "## Films", "", *_film_table(self.results.cases)]
-        if self.long_rows:
-            lines += ["", "## Long run", "", *_long_table(self.long_rows)]
+        settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.settings.items())
+        found = {one.variant.name: one.summary() for one in self.everyone}
+        lines = ["# Evaluation", "", f"Unseen characters, voices and texts; {settings}. Single films: films.md."]
+        lines += ["", *_headlines(found), "", *_target_table(found), "", *_note_table(found)]
+        lines += ["", *(line for one in self.everyone for line in _long_table(one))]
         lines += ["", "## The judge", "", *_judge_table(self.judge), ""]
-        lines += [f"![{name}]({name}.png)" for name in self.results.sheets]
-        lines += [f"![{name}]({name}.svg)" for name in self.results.plots]
+        lines += [f"![{name.partition('.')[0]}]({name})" for name in pictures]
         return "\n".join(lines) + "\n"
 
+    def _films(self) -> Iterator[str]:
+        yield "# Films"
+        for one in self.everyone:
+            yield from ("", f"## {one.variant.name}", "", *_film_table(one))
 
-def _target_table(summary: Numbers) -> Iterator[str]:
-    yield "| measure | value | target | |"
-    yield "|---|---|---|---|"
+
+def _variant_tree(results: Results) -> Numbers:
+    summary = results.summary()
+    targets = [
+        {"name": t.name, "value": summary.get(t.name), "target": t.bound, "passed": t.passed(summary.get(t.name))}
+        for t in TARGETS
+    ]
+    films = [part.row for part in results.parts]
+    return {"variant": to_tree(results.variant), "targets": targets, "summary": summary, "films": films}
+
+
+def _headlines(found: Mapping[str, Numbers]) -> Iterator[str]:
+    yield from _table_head("variant", HEADLINES.values())
+    for name, summary in found.items():
+        yield f"| {name} | {' | '.join(number(summary.get(column)) for column in HEADLINES)} |"
+
+
+def _target_table(found: Mapping[str, Numbers]) -> Iterator[str]:
+    yield from _table_head("measure", ("target", *found))
     for target in TARGETS:
-        value = summary.get(target.name)
-        verdict = {True: "pass", False: "**fail**", None: "not measured"}[target.passed(value)]
-        yield f"| {target.words} | {_number(value)} | {target.bound} | {verdict} |"
+        yield f"| {target.words} | {target.bound} | {' | '.join(_judged(target, one) for one in found.values())} |"
 
 
-def _note_table(summary: Numbers) -> Iterator[str]:
-    yield "| for understanding | value |"
-    yield "|---|---|"
-    yield from (f"| {words} | {_number(summary[name])} |" for name, words in NOTES.items() if name in summary)
+def _judged(target: Target, summary: Numbers) -> str:
+    value = summary.get(target.name)
+    return {True: number(value), False: f"**{number(value)} missed**", None: NOT_MEASURED}[target.passed(value)]
 
 
-def _film_table(cases: Sequence[Numbers]) -> Iterator[str]:
-    names = (
-        "lip_correlation_warped",
-        "envelope_correlation",
-        "mean_opening",
-        "identity_similarity",
-        "sharpness",
-        "seam_ratio",
-    )
-    yield f"| kind | subject | voice | {' | '.join(name.replace('_', ' ') for name in names)} |"
-    yield "|---" * (len(names) + 3) + "|"
-    for case in cases:
-        numbers = " | ".join(_number(case.get(name)) for name in names)
-        yield f"| {case['kind']} | {case['subject']} | {case['voice']} | {numbers} |"
+def _note_table(found: Mapping[str, Numbers]) -> Iterator[str]:
+    yield from _table_head("for understanding", found)
+    for name, words in NOTES.items():
+        if any(name in summary for summary in found.values()):
+            yield f"| {words} | {' | '.join(number(summary.get(name)) for summary in found.values())} |"
 
 
-def _long_table(rows: Sequence[Numbers]) -> Iterator[str]:
+def _film_table(results: Results) -> Iterator[str]:
+    yield from _table_head("kind", ("subject", "voice", *(name.replace("_", " ") for name in FILM_COLUMNS)))
+    for part in results.parts:
+        row = part.row
+        if row["kind"] not in (LONG, SPEED):
+            numbers = " | ".join(number(row.get(name)) for name in FILM_COLUMNS)
+            yield f"| {row['kind']} | {row['subject']} | {row['voice']} | {numbers} |"
+
+
+def _long_table(results: Results) -> Iterator[str]:
+    rows = results.rows(LONG)
+    if not rows:
+        return
     names = [name.removesuffix("_at_10") for name in rows[0] if name.endswith("_at_10")]
-    yield f"| subject | {' | '.join(name.replace('_', ' ') for name in names)} |"
-    yield "|---" * (len(names) + 1) + "|"
+    yield from ("", f"## Long run, {results.variant.name}", "")
+    yield from _table_head("subject", (name.replace("_", " ") for name in names))
     for row in rows:
-        pairs = (f"{_number(row[f'{name}_at_10'])} to {_number(row[f'{name}_at_end'])}" for name in names)
+        pairs = (f"{number(row[f'{name}_at_10'])} to {number(row[f'{name}_at_end'])}" for name in names)
         yield f"| {row['subject']}, second 10 to {row['seconds']:g} | {' | '.join(pairs)} |"
 
 
+def _table_head(first: str, others: Iterable[str]) -> Iterator[str]:
+    names = [first, *others]
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+
+
 def _judge_table(notes: Numbers) -> Iterator[str]:
-    yield "| output, on unseen characters | R2 | correlation | mean error |"
-    yield "|---|---|---|---|"
+    yield from _table_head("output, on unseen characters", ("R2", "correlation", "mean error"))
     for name, score in notes.items():
-        yield f"| {name} | {_number(score['r2'])} | {_number(score['correlation'])} | {_number(score['error'])} |"
+        yield f"| {name} | {number(score['r2'])} | {number(score['correlation'])} | {number(score['error'])} |"
 
 
-def _number(value: object) -> str:
+def number(value: object) -> str:
+    """Three digits; a dash for what is not known."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return NOT_MEASURED
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def plain(value: object) -> object:
-    """What JSON can hold: NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

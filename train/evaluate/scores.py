@@ -1,4 +1,4 @@
-"""From films to numbers: one dictionary a film, and the summary of a run. Called by evaluate/run."""
+"""From films to numbers: one dictionary a film, and the summary of a run. Called by evaluate/scenes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from train.evaluate import measures, pictures
-from train.evaluate.film import Film, Track
+from train.evaluate.film import Track
 from train.evaluate.subjects import IDENTITY, Subject
 from train.judge.network import OUTPUTS, Judge
 from train.synthetic.phonemes import SAMPLE_RATE, Utterance
@@ -32,25 +32,25 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The drawing that a film is compared with: the mouth as it was posed, the drawn film, and its mouth's levels."""
+class Drawn:
+    """The measures of a drawing that a film is compared with, and its mouth as it was posed."""
 
     opening_F: np.ndarray
-    film: Film
+    track: Track
     levels: Levels
     still_HW: np.ndarray
 
 
-def levels_of(opening_F: np.ndarray, film: Film) -> Levels:
+def levels_of(opening_F: np.ndarray, track: Track) -> Levels:
     """How the judge reads this character's mouth; the truth says when it is shut."""
-    read = film.track.judged("mouth_opening")
+    read = track.judged("mouth_opening")
     shut = read[opening_F < SHUT_OPENING]
     return Levels(float(np.median(shut)) if len(shut) else float(read.min()), float(np.percentile(read, 95)))
 
 
-def look_scores(subject: Subject, judge: Judge, film: Film, new_frames: int) -> Numbers:
-    """What any film says without a truth: blinks, identity, sharpness, colours, seams at every `new_frames`, speed."""
-    track, reference = film.track, subject.portrait_film.track
+def look_scores(subject: Subject, judge: Judge, track: Track, new_frames: int) -> Numbers:
+    """What any film says without a truth: blinks, identity, sharpness, colours, seams at every `new_frames`."""
+    reference = subject.portrait_film.track
     away = identity_distance(judge, track, reference)
     colours = np.linalg.norm(track.lab_FC - reference.lab_FC[0], axis=-1)
     return {
@@ -63,13 +63,12 @@ def look_scores(subject: Subject, judge: Judge, film: Film, new_frames: int) -> 
         "seam_ratio": pictures.seam_ratio(track.change_F, new_frames),
         "flicker": _mean(track.flicker_F),
         "head_movement": float(np.mean(track.judged("yaw", "pitch", "roll").std(axis=0))),
-        "fps": film.fps,
     }
 
 
-def speech_scores(film: Film, truth: Truth, utterance: Utterance, new_frames: int) -> Numbers:
+def speech_scores(track: Track, truth: Drawn, utterance: Utterance, new_frames: int) -> Numbers:
     """Mouth against truth. `drawing_*`: the same measure of the drawn film, which the judge cannot beat."""
-    read, drawn = film.track.judged("mouth_opening"), truth.film.track.judged("mouth_opening")
+    read, drawn = track.judged("mouth_opening"), truth.track.judged("mouth_opening")
     opening = truth.opening_F[: len(read)]
     loudness = measures.frame_loudness(utterance.samples, SAMPLE_RATE // FPS, len(read))
     quiet = measures.quiet_frames(loudness)
@@ -82,26 +81,26 @@ def speech_scores(film: Film, truth: Truth, utterance: Utterance, new_frames: in
         "shut_in_pauses": measures.shut_share(share[quiet]),
         "pause_share": float(quiet.mean()),
         "opening_spread": float(read.std() / max(float(drawn.std()), measures.FLAT)),
-        "sharpness_ratio": float(film.track.sharpness_F.mean() / truth.film.track.sharpness_F.mean()),
-        "drawing_blinks_per_minute": measures.blinks_per_minute(truth.film.track.judged("blink"), FPS),
-        "drawing_seam_ratio": pictures.seam_ratio(truth.film.track.change_F, new_frames),
-        "drawing_head_movement": float(np.mean(truth.film.track.judged("yaw", "pitch", "roll").std(axis=0))),
-        **envelope_scores(film, utterance),
-        "drawing_envelope_correlation": envelope_scores(truth.film, utterance)["envelope_correlation"],
+        "sharpness_ratio": float(track.sharpness_F.mean() / truth.track.sharpness_F.mean()),
+        "drawing_blinks_per_minute": measures.blinks_per_minute(truth.track.judged("blink"), FPS),
+        "drawing_seam_ratio": pictures.seam_ratio(truth.track.change_F, new_frames),
+        "drawing_head_movement": float(np.mean(truth.track.judged("yaw", "pitch", "roll").std(axis=0))),
+        **envelope_scores(track, utterance),
+        "drawing_envelope_correlation": envelope_scores(truth.track, utterance)["envelope_correlation"],
     }
 
 
-def envelope_scores(film: Film, utterance: Utterance) -> Numbers:
+def envelope_scores(track: Track, utterance: Utterance) -> Numbers:
     """Mouth against the loudness of the speech band: all that can be said without phonemes."""
-    read = film.track.judged("mouth_opening")
+    read = track.judged("mouth_opening")
     envelope = measures.speech_envelope(utterance.samples, SAMPLE_RATE, FPS, len(read))
     fit = measures.best_lag([measures.lag_curve(read, envelope, REACH)])
     return {"envelope_correlation": fit.correlation, "envelope_lag_frames": fit.lag_frames}
 
 
-def quiet_scores(film: Film, levels: Levels) -> Numbers:
+def quiet_scores(track: Track, levels: Levels) -> Numbers:
     """A mouth that should stay shut: mean and 95th percentile of its opening as part of its range in speech."""
-    settled = film.track.judged("mouth_opening")[FPS // 2 :]
+    settled = track.judged("mouth_opening")[FPS // 2 :]
     share = measures.opening_share(settled, levels.shut, levels.wide)
     return {
         "mean_opening": float(np.maximum(share, 0).mean()),

@@ -1,8 +1,9 @@
-"""Contact sheets: the drawing above what the model showed, at the same moments. Called by evaluate/run."""
+"""Contact sheets: rows of pictures at the same moments, the drawing above what models showed. Called by evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,21 +19,38 @@ NEAR = 0.5
 MOUTH = ("jaw", "wide", "round", "upper", "lower", "tuck", "press", "tongue")
 
 
-def sheet(rows: Sequence[np.ndarray], labels: Sequence[str], captions: Sequence[str]) -> Image.Image:
-    """Rows of pictures [K, H, W, 3], each row with a label at its left end, captions above the columns."""
-    columns = max(len(row) for row in rows)
-    height = round(CELL_PX * rows[0].shape[1] / rows[0].shape[2])
-    page = Image.new("RGB", (columns * CELL_PX, LABEL_PX + len(rows) * height), "white")
-    pen = ImageDraw.Draw(page)
-    for column, words in enumerate(captions):
+@dataclass(frozen=True)
+class Strip:
+    """One row of a sheet: its label, a caption for each picture, the pictures side by side."""
+
+    label: str
+    captions: tuple[str, ...]
+    image: Image.Image
+
+
+def strip(label: str, moments: Mapping[str, int], pictures: Mapping[int, np.ndarray]) -> Strip:
+    """The pictures [H, W, 3] of these frames; moments without one are left out."""
+    shown = {caption: pictures[frame] for caption, frame in moments.items() if frame in pictures}
+    height = max(round(CELL_PX * one.shape[0] / one.shape[1]) for one in shown.values())
+    row = Image.new("RGB", (len(shown) * CELL_PX, height), "white")
+    for column, picture_HWC in enumerate(shown.values()):
+        cell = Image.fromarray(picture_HWC).resize((CELL_PX, height), Image.Resampling.LANCZOS)
+        row.paste(cell, (column * CELL_PX, 0))
+    return Strip(label, tuple(shown), row)
+
+
+def sheet(strips: Sequence[Strip]) -> Image.Image:
+    """Strips one above the other, captions of the longest above them, labels at their left ends."""
+    widest = max(strips, key=lambda one: one.image.width)
+    page = Image.new("RGB", (widest.image.width, LABEL_PX + sum(one.image.height for one in strips)), "white")
+    pen, top = ImageDraw.Draw(page), LABEL_PX
+    for column, words in enumerate(widest.captions):
         pen.text((column * CELL_PX + 2, 1), words, fill="black")
-    for line, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        top = LABEL_PX + line * height
-        for column, picture_HWC in enumerate(row):
-            cell = Image.fromarray(picture_HWC).resize((CELL_PX, height), Image.Resampling.LANCZOS)
-            page.paste(cell, (column * CELL_PX, top))
-        pen.rectangle((0, top, 6 * len(label) + 4, top + LABEL_PX - 2), fill="white")
-        pen.text((2, top), label, fill="black")
+    for one in strips:
+        page.paste(one.image, (0, top))
+        pen.rectangle((0, top, 6 * len(one.label) + 4, top + LABEL_PX - 2), fill="white")
+        pen.text((2, top), one.label, fill="black")
+        top += one.image.height
     return page
 
 
@@ -44,13 +62,6 @@ def stacked(pages: Sequence[Image.Image]) -> Image.Image:
         whole.paste(page, (0, top))
         top += page.height
     return whole
-
-
-def compared(drawn_FHWC: np.ndarray, shown_FHWC: np.ndarray, moments: dict[str, int], name: str) -> Image.Image:
-    """Two rows at the same frames: caption -> frame."""
-    at = [frame for frame in moments.values() if frame < min(len(drawn_FHWC), len(shown_FHWC))]
-    captions = list(moments)[: len(at)]
-    return sheet((drawn_FHWC[at], shown_FHWC[at]), (f"{name}: drawn", "generated"), captions)
 
 
 def viseme_moments(poses_FP: Tensor) -> dict[str, int]:

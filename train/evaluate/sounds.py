@@ -1,21 +1,25 @@
-"""What is heard in an evaluation: unseen voices, human ones, silence, noise and music. Called by evaluate/run."""
+"""What is heard in an evaluation: unseen voices, human ones, silence, noise and music. Called by evaluate/scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from flashtalk.errors import InputError
 from flashtalk.ops.seeds import mixed_seed
+from train.config import SpeechConfig
 from train.synthetic.clips import Speech, join
+from train.synthetic.corpus import read
 from train.synthetic.negatives import draw_negative
 from train.synthetic.phonemes import SAMPLE_RATE, Utterance
+from train.synthetic.sources import open_speech
 
 PAUSE_S = (0.5, 1.2)
-QUIET_S = 8.0
-OTHER_NOISES = 3
+QUIET = ("silence", "microphone", "room", "music", "noise 0", "noise 1", "noise 2")
+"""Sounds in which nobody speaks; the last three are of any kind that training draws."""
 HUMAN = "human"
 MICROPHONE_DB, ROOM_DB, MUSIC_DB = -60.0, -35.0, -20.0
 CHORDS_HZ = ((220.0, 277.2, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0), (196.0, 246.9, 293.7))
@@ -75,14 +79,23 @@ class Sounds:
             return None
         return joined(self.humans[index % len(self.humans)], seconds, mixed_seed(self.seed, "human", index))
 
-    def quiet(self, index: int) -> Iterator[tuple[str, Utterance]]:
-        """(kind, sound) in which nobody speaks: silence, a microphone, a room, music, and other noise of the split."""
-        seed, count = mixed_seed(self.seed, "quiet", index), round(QUIET_S * SAMPLE_RATE)
-        for kind, samples in silences(count, seed).items():
-            yield kind, Utterance(samples, (), "", "", kind, self.split, "negative")
-        for number in range(OTHER_NOISES):
-            other = self.speech.noise(mixed_seed(seed, number), self.split, QUIET_S)
-            yield "music" if "music" in other.voice else "noise", other
+    def quiet(self, index: int, kind: str, seconds: float) -> Utterance:
+        """One of QUIET in film `index`; a drawn noise's voice tells what it is."""
+        seed, count = mixed_seed(self.seed, "quiet", index), round(seconds * SAMPLE_RATE)
+        name, _, number = kind.partition(" ")
+        if number:
+            return self.speech.noise(mixed_seed(seed, int(number)), self.split, seconds)
+        return Utterance(silences(count, seed)[name], (), "", "", name, self.split, "negative")
+
+
+def open_sounds(config: SpeechConfig, split: str, seed: int) -> Sounds:
+    """Speech of a corpus folder, people's recordings among it, or of espeak-ng. Raises ConfigError, InputError."""
+    if config.corpus is None:
+        return Sounds(open_speech(config), split, seed)
+    utterances = list(read(Path(config.corpus)).kept(lambda own, _source, _language: own == split))
+    humans = by_voice(one for one in utterances if one.source == HUMAN)
+    both = config.espeak_library is not None
+    return Sounds(open_speech(config) if both else CorpusSpeech(utterances), split, seed, humans)
 
 
 def joined(utterances: Sequence[Utterance], seconds: float, seed: int) -> Utterance:

@@ -1,4 +1,4 @@
-"""Who is filmed: characters that nobody trained on, with the picture that a session starts from. Used by run."""
+"""Who is filmed: characters that nobody trained on, with the picture that a session starts from. Used by studio."""
 
 from __future__ import annotations
 
@@ -39,5 +39,10 @@ def make_subject(
     character = draw_character(own, split)
     portrait = draw(renderer, character, poses(1), size_px)
     return Subject(
-        f"{split} {index}", own, character, mood_caption(character, MOOD), portrait[0], watch(judge, portrait)
+        f"{split} {index}",
+        own,
+        character,
+        mood_caption(character, MOOD),
+        portrait[0].cpu().numpy(),
+        watch(judge, portrait),
     )

@@ -11,8 +11,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import torch
 import typer
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from flashtalk.pipeline.schedule import uniform_schedule
 from train.draws import ChunkMode, Draws
-from train.experiments.report import Report, Row
+from train.experiments.report import Report, Row, command
 from train.experiments.toy import ToyNetwork, draws_of, few_steps, fit, seeded
 from train.experiments.toy_dmd import DmdSettings, Roll, Rollout, distil
 from train.losses import MotionNoise, draw_sigma, free_frames, mix, pin, velocity, velocity_loss
@@ -265,17 +263,5 @@ def experiment(quick: bool, seed: int = 0) -> Report:
     return report
 
 
-def main(
-    quick: Annotated[bool, typer.Option(help="Smaller and shorter.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for drift.json and the plots.")] = None,
-) -> None:
-    """Print the tables; with --out write them too."""
-    torch.set_num_threads(1)
-    report = experiment(quick)
-    typer.echo(report.text())
-    if out is not None:
-        report.write(out)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command(experiment))

@@ -10,8 +10,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
 
 import torch
 import typer
@@ -19,7 +17,7 @@ from torch import Tensor
 
 from flashtalk.pipeline.schedule import uniform_schedule
 from train.draws import Draws
-from train.experiments.report import Report, Row
+from train.experiments.report import Report, Row, command
 from train.experiments.toy import ToyNetwork, draws_of, euler_steps, few_steps, fit, seeded
 from train.experiments.toy_dmd import DmdSettings, Roll, Rollout, distil
 from train.losses import draw_sigma, mix, velocity, velocity_from_clean, velocity_loss
@@ -251,17 +249,5 @@ def _clouds(start: ToyNetwork, trained: Trained) -> str:
     return point_plot(points, "Mixture: four-step samples", "x", "y")
 
 
-def main(
-    quick: Annotated[bool, typer.Option(help="Fewer iterations: a minute instead of four.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for mixture.json and the plots.")] = None,
-) -> None:
-    """Print the table; with --out write it too."""
-    torch.set_num_threads(1)
-    report = experiment(quick)
-    typer.echo(report.text())
-    if out is not None:
-        report.write(out)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command(experiment))

@@ -1,18 +1,22 @@
-"""The outcome of an experiment as a table, JSON and plots. Called by the experiments' command lines."""
+"""The outcome of an experiment as a table, JSON and plots, and the experiments' command line."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 
 from flashtalk.errors import InputError
 
 Row = Mapping[str, str | float]
+Quick = Annotated[bool, typer.Option(help="Smaller and shorter.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the tables as JSON and the plots.")]
 
 
 @dataclass
@@ -44,6 +48,20 @@ class Report:
         (folder / f"{self.experiment}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         for name, svg in self.plots.items():
             (folder / name).write_text(svg, encoding="utf-8")
+
+
+def command(experiment: Callable[[bool], Report]) -> Callable[[bool, Path | None], None]:
+    """The command line of an experiment, which takes `quick`."""
+
+    def main(quick: Quick = False, out: Out = None) -> None:
+        """Print the tables; with --out write them and the plots too."""
+        torch.set_num_threads(1)
+        report = experiment(quick)
+        typer.echo(report.text())
+        if out is not None:
+            report.write(out)
+
+    return main
 
 
 def table_text(rows: Sequence[Row]) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Annotated
 
 import torch
 import typer
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from flashtalk.pipeline.schedule import uniform_schedule
 from train.draws import Draws
-from train.experiments.report import Report, Row
+from train.experiments.report import Report, Row, command
 from train.experiments.toy import ToyNetwork, draws_of, few_steps, seeded
 from train.losses import clean_from_velocity, distribution_matching, free_frames, mix, pin
 from train.plots import line_plot
@@ -166,17 +164,5 @@ def experiment(quick: bool, seed: int = 0) -> Report:
     return report
 
 
-def main(
-    quick: Annotated[bool, typer.Option(help="Fewer draws.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for truncated_gradient.json and the plot.")] = None,
-) -> None:
-    """Print the table; with --out write it too."""
-    torch.set_num_threads(1)
-    report = experiment(quick)
-    typer.echo(report.text())
-    if out is not None:
-        report.write(out)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command(experiment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from flashtalk.checkpoint import init_component, save_component, write_manifest
 from flashtalk.config import Config
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.pipeline.networks import Networks
+from train.config import SpeechConfig
+from train.evaluate.config import EvaluationConfig, FilmPlan, LongPlan, Variant
 from train.evaluate.networks import build_networks
+from train.evaluate.studio import Studio
 from train.judge.files import save_judge
 from train.judge.network import Judge, JudgeConfig
+from train.synthetic import corpus
 from train.synthetic.phonemes import SAMPLE_RATE, Phoneme, Utterance
 
 CPU = torch.device("cpu")
@@ -59,6 +64,39 @@ def checkpoint(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def networks(tiny_config: Config, checkpoint: Path) -> Networks:
     return build_networks(tiny_config.model, checkpoint, CPU, torch.float32)
+
+
+@pytest.fixture(scope="session")
+def speech(babble: Babble, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of one made voice and one person's."""
+    folder = tmp_path_factory.mktemp("speech")
+    made, person = babble.speak(1, "test", 2.0)[0], babble.speak(2, "test", 2.0)[0]
+    corpus.write(folder, [made, dataclasses.replace(person, source="human", voice="human:2")])
+    return folder
+
+
+@pytest.fixture
+def config(tiny_config: Config, checkpoint: Path, judge_folder: Path, speech: Path, tmp_path: Path) -> EvaluationConfig:
+    """One character, films of little more than a second, no long ones."""
+    return EvaluationConfig(
+        checkpoint=str(checkpoint),
+        judge=str(judge_folder),
+        out=str(tmp_path / "report"),
+        cache=str(tmp_path / "cache"),
+        device="cpu",
+        precision="float32",
+        model=tiny_config.model,
+        stream=dataclasses.replace(tiny_config.stream, audio_context_s=2.0),
+        speech=SpeechConfig(corpus=str(speech)),
+        variants=(Variant(name="2 steps", steps=2), Variant(name="guided", sampler="teacher", steps=3, long=False)),
+        films=FilmPlan(characters=1, seconds=1.6, quiet_characters=1, quiet_seconds=1.0, speed_seconds=1.2),
+        long=LongPlan(seconds=0),
+    )
+
+
+@pytest.fixture
+def studio(config: EvaluationConfig) -> Studio:
+    return Studio(config, CPU)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from flashtalk.pipeline.networks import Networks
 from flashtalk.pipeline.schedule import T_MAX
 from train.evaluate.film import Speaker
 from train.evaluate.guidance import Guidance, GuidedDiT
-from train.evaluate.networks import SamplerPlan, sampled_by
+from train.evaluate.networks import guided_by
 from train.velocity import Conditions, predict_guided
 
 STEPS, SHIFT = 6, 5.0
@@ -89,12 +89,11 @@ def test_strength_one_is_the_plain_network(networks: Networks, given: tuple[Cond
 def test_a_session_films_with_the_teacher(tiny_config: Config, networks: Networks) -> None:
     stream = dataclasses.replace(tiny_config.stream, steps=STEPS, audio_context_s=2.0, colour_strength=0.0)
     films = []
-    for plan in (SamplerPlan(kind="teacher"), SamplerPlan(kind="teacher"), SamplerPlan(kind="teacher", seed=1)):
-        sampled, noise = sampled_by(networks, plan)
+    for seed in (0, 0, 1):
+        sampled, noise = guided_by(networks, Guidance(), seed)
         speaker = Speaker(networks=sampled, stream=stream, noise=noise)
         sound = np.random.default_rng(0).standard_normal(2 * 16000).astype(np.float32)
         chunks = speaker.chunks(np.full((64, 64, 3), 90, np.uint8), "a person", 0.1 * sound)
         films.append(np.concatenate([chunk.frames_FHWC for chunk in chunks]))
     np.testing.assert_array_equal(films[0], films[1])
     assert (films[0] != films[2]).any()
-    assert sampled_by(networks, SamplerPlan())[0] is networks

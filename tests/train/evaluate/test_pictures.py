@@ -88,7 +88,7 @@ def test_changes_join_at_chunks() -> None:
 def test_changes_of_still_pixels_alone() -> None:
     frames = plain((10, 10, 10), 3)
     frames[:, :, 16:] = noise(3)[:, :, 16:]
-    still = pictures.still_pixels(frames)
+    still = pictures.still_pixels(tensor(frames))
     assert still[:, :16].all()
     assert still[:, 16:].mean() < 0.01
     film = tensor(frames)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.evaluate.sheets import CELL_PX, LABEL_PX, compared, sheet, stacked, strip_moments, viseme_moments
+from train.evaluate.sheets import CELL_PX, LABEL_PX, sheet, stacked, strip, strip_moments, viseme_moments
 from train.synthetic.pose import VISEMES, poses
 
 
-def film(level: int, count: int = 10) -> np.ndarray:
+def film(level: int, count: int = 10) -> dict[int, np.ndarray]:
     """Frame i is `level` + i everywhere."""
-    return np.broadcast_to(np.arange(level, level + count, dtype=np.uint8)[:, None, None, None], (count, 32, 32, 3))
+    return {i: np.full((32, 32, 3), level + i, np.uint8) for i in range(count)}
 
 
-def test_truth_stands_above_what_was_generated_at_the_same_frames() -> None:
-    page = np.asarray(compared(film(50), film(150), {"a": 2, "b": 7, "late": 90}, "x"))
+def test_rows_show_the_same_frames_one_above_the_other() -> None:
+    moments = {"a": 2, "b": 7, "late": 90}
+    page = np.asarray(sheet([strip("drawn", moments, film(50)), strip("x", moments, film(150))]))
     assert page.shape == (LABEL_PX + 2 * CELL_PX, 2 * CELL_PX, 3)
     middle, next_one = CELL_PX // 2, CELL_PX + CELL_PX // 2
     assert page[LABEL_PX + middle, [middle, next_one], 0].tolist() == [52, 57]
@@ -22,7 +23,8 @@ def test_truth_stands_above_what_was_generated_at_the_same_frames() -> None:
 
 
 def test_pages_are_stacked_whole() -> None:
-    wide, tall = sheet([film(0, 3)], ["x"], []), sheet([film(0, 1), film(9, 1)], ["x", "y"], [])
+    wide = sheet([strip("x", {"": 0, "1": 1, "2": 2}, film(0))])
+    tall = sheet([strip("x", {"": 0}, film(0)), strip("y", {"": 9}, film(0))])
     page = np.asarray(stacked([wide, tall]))
     assert page.shape == (2 * LABEL_PX + 3 * CELL_PX, 3 * CELL_PX, 3)
     assert page[LABEL_PX + CELL_PX // 2, [80, 240, 400], 0].tolist() == [0, 1, 2]
