@@ -44,11 +44,8 @@ class CodecStep:
             latents = self.codec.encode(pixels_BCFHW)
             eps = torch.randn(latents.shape, generator=noise, device=self.device)
             decoded = self.codec.decode_raw(latents + config.latent_noise * eps)
-            again = self.codec.encode(decoded.clamp(-1, 1)) if config.cycle_weight else latents
         weights = CodecWeights(config.motion_weight, config.gradient_weight, config.latent_weight)
-        loss, parts = codec_loss(pixels_BCFHW, decoded.float(), latents.float(), weights)
-        cycle = (again.float() - latents.float().detach()).square().mean() / latents.float().detach().var()
-        return loss + config.cycle_weight * cycle, parts | {"cycle": cycle.detach()}
+        return codec_loss(pixels_BCFHW, decoded.float(), latents.float(), weights)
 
 
 def train_codec(config: CodecTraining, ranks: Ranks) -> Path:

@@ -121,8 +121,6 @@ class CodecTraining:
     gradient_weight: float = 1.0
     latent_weight: float = 1e-4
     """Pulls latents to unit scale, where the decoder's soft clamp is straight."""
-    cycle_weight: float = 0.0
-    """Latents of the decoded frames should be the latents: a stream hands frames over by decoding and encoding."""
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
@@ -171,7 +169,7 @@ class SftTraining:
     noisy_motion_share: float = 0.0
     """Samples whose motion latents are noised like the rest, with the loss on them too (table 3 needs 0.2)."""
     handed_over_share: float = 0.0
-    """Samples whose motion latents went through the codec once more, as a stream's do."""
+    """Samples whose motion latents are what the chunk before hands over, decoded and encoded, as in a stream."""
     motion_jitter: float = 0.0
     """Largest standard deviation of a disturbance of motion latents: a stream's are its own output, not the data's."""
     drop_text_and_audio: float = 0.1

@@ -121,12 +121,12 @@ class _Filler:
     ) -> ClipPool:
         """Clips `first`, first + 1, ... of the source."""
         seen = [self._look(frames) for frames in clips]
-        latents, references, pictures, lab, handed = (torch.stack(list(parts)) for parts in zip(*seen, strict=True))
+        latents, references, pictures, lab = (torch.stack(list(parts)) for parts in zip(*seen, strict=True))
         numbers = torch.arange(first, first + len(clips), device=ids_NL.device)
-        return ClipPool(latents, references, pictures, lab, handed, self._listen(numbers, noise), ids_NL, mask_NL)
+        return ClipPool(latents, references, pictures, lab, self._listen(numbers, noise), ids_NL, mask_NL)
 
-    def _look(self, frames_FCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Latents and reference latents of each chunk, its first frame for the image tower, its colours, its motion."""
+    def _look(self, frames_FCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Latents and reference latents of each chunk, its first frame as the image tower gets it, its colours."""
         step, length = self.stream.chunk_frames - self.stream.motion_frames, self.stream.chunk_frames
         windows = torch.stack([frames_FCHW[step * k : step * k + length] for k in range(self.chunks)])
         pixels = windows.transpose(1, 2).float() / 127.5 - 1
@@ -137,14 +137,7 @@ class _Filler:
         pictures = F.interpolate(firsts[:, :, 0], size=size, mode="bicubic", align_corners=False)
         colours = [measure(first) for first in firsts]
         lab = torch.stack([torch.stack((colour.mean, colour.std)).view(2, 3) for colour in colours])
-        return latents.bfloat16(), references.bfloat16(), pictures.bfloat16(), lab, self._handed(latents).bfloat16()
-
-    def _handed(self, latents_KCTHW: Tensor) -> Tensor:
-        """Motion latents of each chunk: what the codec makes of its own picture of the chunk before."""
-        tails = self.codec.decode(latents_KCTHW[:-1])[:, :, -self.stream.motion_frames :]
-        motion = self.codec.encode(tails) if len(tails) else latents_KCTHW[:0, :, :1]
-        frames = 1 + (self.stream.motion_frames - 1) // self.codec.temporal_stride
-        return torch.cat((latents_KCTHW[:1, :, :frames], motion[:, :, :frames]))
+        return latents.bfloat16(), references.bfloat16(), pictures.bfloat16(), lab
 
     def _listen(self, clip_N: Tensor, noise: torch.Generator) -> Tensor:
         """rows_NKVFLD of these clips, each reading in another room."""

@@ -27,16 +27,14 @@ class ClipPool:
 
     latents_NKCTHW: of each chunk, normalised. references_NKCTHW: latents of the chunk's first frame followed by grey
     ones, without mask. pictures_NKCHW: those frames in [-1, 1] at the size of the image tower. lab_NK23: mean and
-    spread of their Lab channels. handed_NKCTHW: motion latents of each chunk as a stream hands them over, by decoding
-    the chunk before and encoding its last frames (a clip's first chunk: its own). rows_NKVFLD: audio features of
-    AUDIO_REACH + F frames in V augmented readings. ids_NL, mask_NL: the prompt's tokens.
+    spread of their Lab channels. rows_NKVFLD: audio features of AUDIO_REACH + F frames in V augmented readings.
+    ids_NL, mask_NL: the prompt's tokens.
     """
 
     latents_NKCTHW: Tensor
     references_NKCTHW: Tensor
     pictures_NKCHW: Tensor
     lab_NK23: Tensor
-    handed_NKCTHW: Tensor
     rows_NKVFLD: Tensor
     ids_NL: Tensor
     mask_NL: Tensor

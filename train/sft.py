@@ -17,6 +17,10 @@ import typer
 from torch import Tensor, nn
 
 from flashtalk.models.dit import DiT
+from flashtalk.models.light_codec import LightCodec
+from flashtalk.models.vae import WanVAE
+from flashtalk.pipeline.chunk import hand_over
+from flashtalk.types import LatentCodec
 from train.config import DrawnData, SftTraining, micro_batch_sizes
 from train.data import draw_pool
 from train.draws import Draws
@@ -31,7 +35,7 @@ from train.plan import SFT, MemoryPlan, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
 from train.ranks import Ranks
-from train.stages import export, get_dit, warm_start
+from train.stages import export, get_dit, get_module, warm_start
 from train.states import RunState
 from train.velocity import Conditions, predict
 
@@ -45,6 +49,8 @@ class SftStep:
     pool: ClipPool
     config: SftTraining
     motion_latents: int
+    handed_NKCTHW: Tensor | None = None
+    """Motion latents of the pool's chunks as streams hand them over; None where `handed_over_share` is 0."""
 
     def loss(self, batch: int, numbers: torch.Generator, noise: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch. `numbers` (CPU) draws samples and levels, `noise` is on the device."""
@@ -75,7 +81,9 @@ class SftStep:
 
     def _motion(self, picks: Picks, clean: Tensor, handed_B: Tensor) -> Tensor:
         """Motion latents of the chunks: their own, or where `handed_B` says so as a stream would hand them over."""
-        handed = self.pool.handed_NKCTHW[picks.clip_B, picks.chunk_B].float()
+        if self.handed_NKCTHW is None:
+            return clean[:, :, : self.motion_latents]
+        handed = self.handed_NKCTHW[picks.clip_B, picks.chunk_B].float()
         return torch.where(handed_B[:, None, None, None, None], handed, clean[:, :, : handed.shape[2]])
 
     def _jittered(self, clean: Tensor, noise: torch.Generator) -> Tensor:
@@ -112,8 +120,10 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     optimiser = Optimiser(networks, config.optim, run.iterations, replicas=replicas)
     ema = Ema(networks, config.ema_decay)
     motion_latents = 1 + (config.stream.motion_frames - 1) // model.dit.temporal_stride
-    lessons = [SftStep(dit, rows_of(one), one, config, motion_latents) for one in (pool, *others)]
-    exam = SftStep(dit, rows_of(held_out), held_out, config, motion_latents)
+    handed = _handing_over(config, ranks)
+    *lessons, exam = (
+        SftStep(dit, rows_of(one), one, config, motion_latents, handed(one)) for one in (pool, *others, held_out)
+    )
     draws = Draws(run.seed)
 
     def step(iteration: int) -> Stats:
@@ -135,7 +145,8 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     state = RunState({"student": networks}, {"student": optimiser}, {"student": ema})
     with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
         run_loop(run, ranks, state, step, progress, validate)
-        progress.summary({"warm_start": taken})
+        if taken:
+            progress.summary({"warm_start": taken})
     folder = Path(run.out) / "checkpoint"
     with ema.swapped():
         export(folder, dict(networks.items()), model, ranks, weights=config.weights, source="train.sft")
@@ -149,6 +160,33 @@ def _rows(config: SftTraining, ranks: Ranks, networks: nn.ModuleDict, pool: Clip
     encoders, small = learning_encoders(config, ranks, pool), replace(config.shard, compute="float32")
     networks.update({name: shard(network, ranks, small) for name, network in encoders.networks().items()})
     return lambda one: replace(encoders, pool=one)
+
+
+def _handing_over(config: SftTraining, ranks: Ranks) -> Callable[[ClipPool], Tensor | None]:
+    """`handed_latents` of any pool, or nothing where no sample takes them: decoding all chunks costs its time."""
+    if not config.handed_over_share:
+        return lambda _pool: None
+    codec = get_module(config.model, "codec", ranks.device, weights=config.weights, required=True)
+    assert isinstance(codec, LightCodec | WanVAE)
+    return lambda pool: handed_latents(pool, codec.requires_grad_(False), config.stream.motion_frames)
+
+
+@torch.no_grad()
+def handed_latents(pool: ClipPool, codec: LatentCodec, motion_frames: int) -> Tensor:
+    """[N, K, C, T, H, W] as the pool: motion latents of each chunk, by the served hand-over of the chunk before it.
+
+    A clip's first chunk has none before it, and keeps its own.
+    """
+    first = pool.latents_NKCTHW[:, :1, :, : 1 + (motion_frames - 1) // codec.temporal_stride]
+    if pool.chunks == 1:
+        return first
+    handed = []
+    for clip, latents_KCTHW in enumerate(pool.latents_NKCTHW[:, :-1]):
+        colours = [pool.colour(clip, k) for k in range(pool.chunks - 1)]
+        latents_BCTHW = latents_KCTHW.float()
+        _, motion = hand_over(codec, latents_BCTHW, colours, motion_frames=motion_frames, colour_strength=0.0)
+        handed.append(motion.to(first.dtype))
+    return torch.cat((first, torch.stack(handed)), dim=1)
 
 
 def in_size(config: SftTraining, number: int) -> SftTraining:

@@ -18,7 +18,6 @@ def random_pool(config: Config, clips: int = 3, chunks: int = 3, voices: int = 2
 
     cells = (stream.height // model.codec.spatial_stride, stream.width // model.codec.spatial_stride)
     frames = 1 + (stream.chunk_frames - 1) // model.codec.temporal_stride
-    motion = 1 + (stream.motion_frames - 1) // model.codec.temporal_stride
     latents = (clips, chunks, model.dit.latent_channels, frames, *cells)
     length = torch.randint(3, model.dit.text_len, (clips, 1), generator=generator)
     mask = torch.arange(model.dit.text_len)[None] < length
@@ -29,7 +28,6 @@ def random_pool(config: Config, clips: int = 3, chunks: int = 3, voices: int = 2
         references_NKCTHW=normal(*latents),
         pictures_NKCHW=normal(clips, chunks, 3, picture_px, picture_px).tanh(),
         lab_NK23=normal(clips, chunks, 2, 3).abs() * 10 + 5,
-        handed_NKCTHW=normal(clips, chunks, model.dit.latent_channels, motion, *cells),
         rows_NKVFLD=normal(*rows),
         ids_NL=torch.where(mask, torch.randint(3, 200, mask.shape, generator=generator), 0),
         mask_NL=mask,

@@ -10,6 +10,7 @@ import torch
 
 from flashtalk.config import Config
 from flashtalk.models.dit import DiT
+from flashtalk.models.light_codec import LightCodec
 from tests.train.pools import random_pool
 from train.config import DrawnData, OtherSize, SftTraining, ShardData
 from train.draws import Draws
@@ -19,7 +20,7 @@ from train.losses import pin
 from train.optim import OptimConfig, Optimiser
 from train.pool import ClipPool, pick
 from train.ranks import Ranks
-from train.sft import SftStep, in_size, size_of_turn
+from train.sft import SftStep, handed_latents, in_size, size_of_turn
 from train.stages import get_module
 
 CPU = torch.device("cpu")
@@ -103,12 +104,25 @@ def test_motion_is_the_chunks_own_or_what_a_stream_hands_over(
     for share in (0.0, 1.0):
         seen = []
         step = step_of(tiny_config, ranks, handed_over_share=share)
+        own = step.pool.latents_NKCTHW[:, :, :, :MOTION]
+        step = replace(step, handed_NKCTHW=own + 1)
         monkeypatch.setattr("train.sft.pin", lambda latents, motion, _count, seen=seen: seen.append(motion) or latents)
         step.loss(8, *generators())
-        pool = step.pool
-        sources = pool.handed_NKCTHW if share else pool.latents_NKCTHW[:, :, :, : pool.handed_NKCTHW.shape[3]]
-        known = sources.flatten(0, 1)
+        known = (own + share).flatten(0, 1)
         assert all(any(torch.equal(row, one) for one in known) for row in seen[0])
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_what_is_handed_over_is_what_a_stream_would_hand_over(tiny_config: Config, chunks: int) -> None:
+    codec, frames = get_module(tiny_config.model, "codec", CPU), tiny_config.stream.motion_frames
+    assert isinstance(codec, LightCodec)
+    pool = random_pool(tiny_config, clips=2, chunks=chunks)
+    handed = handed_latents(pool, codec, frames)
+    assert handed.shape == (2, chunks, *pool.latents_NKCTHW.shape[2:3], MOTION, *pool.latents_NKCTHW.shape[4:])
+    assert torch.equal(handed[:, 0], pool.latents_NKCTHW[:, 0, :, :MOTION])
+    for k in range(1, chunks):
+        shown = codec.decode(pool.latents_NKCTHW[:, k - 1])
+        torch.testing.assert_close(handed[:, k], codec.encode(shown[:, :, -frames:]))
 
 
 def test_sizes_take_turns_by_their_shares_with_batches_of_as_many_pixels(tiny_config: Config) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from flashtalk.pipeline.schedule import uniform_schedule
 from train.draws import ChunkMode, Draws
 from train.experiments.report import Report, Row, command
-from train.experiments.toy import ToyNetwork, draws_of, few_steps, fit, seeded
+from train.experiments.toy import Scale, ToyNetwork, draws_of, few_steps, fit, seeded
 from train.experiments.toy_dmd import DmdSettings, Roll, Rollout, distil
 from train.losses import MotionNoise, draw_sigma, free_frames, mix, pin, velocity, velocity_loss
 from train.plots import line_plot
@@ -176,17 +176,6 @@ def _append(errors: Errors, made_BCT: Tensor, phase_B: Tensor, identity_B2: Tens
 
 
 # The two parts.
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is spent: samples a batch, width of the networks, updates before and during DMD, chunks of a stream."""
-
-    batch: int
-    width: int
-    pretraining: int
-    iterations: int
-    chunks: int
 
 
 FULL = Scale(batch=256, width=128, pretraining=5000, iterations=1500, chunks=30)

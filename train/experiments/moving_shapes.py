@@ -20,7 +20,7 @@ from torch import Tensor
 from flashtalk.pipeline.schedule import uniform_schedule
 from train.draws import ChunkMode, Draws
 from train.experiments.report import Report, Row, command
-from train.experiments.toy import ToyNetwork, draws_of, euler_steps, few_steps, fit, seeded
+from train.experiments.toy import Scale, ToyNetwork, draws_of, euler_steps, few_steps, fit, seeded
 from train.experiments.toy_dmd import DmdSettings, Roll, Rollout, distil
 from train.losses import draw_sigma, free_frames, mix, pin, velocity, velocity_from_clean, velocity_loss
 from train.plots import line_plot
@@ -109,17 +109,6 @@ def draw_batch(generator: torch.Generator, count: int) -> Batch:
 
 
 # Training.
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is spent: samples a batch, width of networks, updates before and during DMD, chunks of a stream."""
-
-    batch: int
-    width: int
-    pretraining: int
-    iterations: int
-    chunks: int
 
 
 FULL = Scale(batch=128, width=256, pretraining=3000, iterations=1000, chunks=40)

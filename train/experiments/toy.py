@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
@@ -20,6 +21,17 @@ from train.losses import pin
 
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 """velocity(noisy_BCT, sigma_B, condition_BD) -> [B, C, T]."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is spent: samples a batch, width of the networks, updates before and during DMD, chunks of a stream."""
+
+    batch: int
+    width: int
+    pretraining: int
+    iterations: int
+    chunks: int
 
 
 class ToyNetwork(nn.Module):

@@ -93,14 +93,14 @@ def _music(rng: np.random.Generator, length: int) -> np.ndarray:
 
 
 def _chords(rng: np.random.Generator, length: int) -> np.ndarray:
-    """Struck chords that ring off, as of a piano, an organ or a guitar, with an echo; no melody, no drums."""
+    """Struck chords that ring off, as of a piano, an organ or a guitar; no melody, no drums."""
     beat = int(SAMPLE_RATE * rng.uniform(0.3, 1.2))
     ring, harmonics, falloff = rng.uniform(0.3, 5), int(rng.integers(2, 9)), rng.uniform(0.7, 2)
     roots = rng.uniform(43, 62) + rng.choice([0, 2, 4, 5, 7, 9], 4)
     sound = np.zeros(length)
     for step, at in enumerate(range(0, length, beat)):
         for interval in (0, int(rng.choice([3, 4])), 7, 12)[: int(rng.integers(2, 5))]:
-            hz = 440 * 2 ** ((roots[step // 4 % 4] + interval - 69) / 12)
+            hz = _hz(roots[step // 4 % 4] + interval)
             time = np.arange(min(2 * beat, length - at)) / SAMPLE_RATE
             phases = np.arange(1, harmonics + 1)[:, None] * (2 * np.pi * hz * time) + rng.uniform(0, 2 * np.pi)
             strength = np.exp(-ring * time) * np.minimum(1, time / 0.004)
@@ -112,7 +112,7 @@ def _pad(rng: np.random.Generator, length: int) -> np.ndarray:
     """Strings and synthesisers: held tones with vibrato and tremolo that swell and fade."""
     time, sound = np.arange(length) / SAMPLE_RATE, np.zeros(length)
     for _ in range(int(rng.integers(1, 5))):
-        hz = 440 * 2 ** ((rng.uniform(40, 84) - 69) / 12)
+        hz = _hz(rng.uniform(40, 84))
         wobble = rng.uniform(0, 0.006) * np.sin(2 * np.pi * rng.uniform(3, 7) * time) / rng.uniform(3, 7)
         turns = 2 * np.pi * hz * (time + wobble)
         tone = sum(np.sin(order * turns) / order ** rng.uniform(0.8, 2) for order in range(1, int(rng.integers(3, 12))))
@@ -124,11 +124,16 @@ def _pad(rng: np.random.Generator, length: int) -> np.ndarray:
 def _note(rng: np.random.Generator, key: float, length: int, harmonics: int) -> np.ndarray:
     """A plucked or bowed tone of MIDI `key`."""
     time = np.arange(length) / SAMPLE_RATE
-    hz = 440 * 2 ** ((key - 69) / 12)
+    hz = _hz(key)
     falloff = rng.uniform(0.7, 2)
     tone = sum(np.sin(2 * np.pi * hz * order * time) / order**falloff for order in range(1, harmonics + 1))
     attack = np.minimum(1, time / rng.uniform(0.005, 0.08))
     return tone * attack * np.exp(-time * rng.uniform(0.5, 6)) * np.minimum(1, (time[-1] - time) / 0.02)
+
+
+def _hz(key: float) -> float:
+    """Pitch of a MIDI key: 69 is 440 Hz."""
+    return 440 * 2 ** ((key - 69) / 12)
 
 
 def _drum(rng: np.random.Generator, *, low: bool) -> np.ndarray:

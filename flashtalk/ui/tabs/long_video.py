@@ -78,6 +78,7 @@ class _Tab:
     ) -> dict[str, Any]:
         """For programs: begin a film, or find the one begun with the same key. Empty visitor: a new one is made.
 
+        One parameter for each of the page's inputs: Gradio names the endpoint's fields after them.
         Gives the film as GET /ft/jobs/{id} does (header X-FlashTalk-Visitor) and the visitor's token.
         """
         chosen = [prompt, seed, steps, size, fit, colour, label]
