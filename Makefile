@@ -12,7 +12,7 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 PORTRAIT ?= assets/portraits/anna.png
 SPEECH ?= assets/speech/hello.wav
 OUT ?= out/demo.mp4
-PORT ?= 7860
+PORT ?=
 
 # Below out/ everything is ours to replace.
 OURS = $(if $(filter out/%,$(OUT)),--overwrite)
@@ -27,13 +27,13 @@ DEV := $(VENV)/.dev
 SUITABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 COMPLETE := import pip; $(SUITABLE)
 
-.PHONY: help demo video test lint bench venv clean
+.PHONY: help demo video test soak lint bench venv clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## the app at http://127.0.0.1:7860, until Ctrl-C; PORT= takes another port
-	@$(BIN)/python app.py --port $(PORT)
+	@$(BIN)/python app.py $(if $(PORT),--port $(PORT))
 
 video: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and OUT= take your own
 	@mkdir -p "$(dir $(OUT))"
@@ -42,6 +42,20 @@ video: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and 
 
 test: lint ## lint, then every test that needs no GPU, a whole video through the command line included
 	@$(BIN)/python -m pytest -m "not gpu"
+
+# Each writes out/soak/NAME.json; `make soak SOAK="faults door"` runs only those.
+SOAK ?= faults jobs door live page film
+soak_faults := -m tests.soak_faults --json out/soak/faults.json
+soak_jobs := -m tests.soak_jobs --kills 100 --disk-full > out/soak/jobs.json
+soak_door := -m tests.soak_door > out/soak/door.json
+soak_live := -m tests.soak_live --isolated --minutes 10 --json out/soak/live.json
+soak_page := -m tests.soak_page --json out/soak/page.json
+soak_film := -m tests.soak --minutes 60 --json out/soak/film.json -- --size 64x64
+
+soak: $(DEV) ## what takes hours: faults, long videos, bad files, ten minutes live, an hour of film; figures in out/soak
+	@mkdir -p out/soak; failed=""; \
+	$(foreach name,$(SOAK),echo "soak: $(name)"; $(BIN)/python $(soak_$(name)) || failed="$$failed $(name)"; ) \
+	[ -z "$$failed" ] || { echo "soak: not all is well in:$$failed" >&2; exit 1; }
 
 lint: $(DEV) ## style, format and types
 	@$(BIN)/ruff check --quiet .

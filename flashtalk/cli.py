@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flashtalk import __version__
+from flashtalk.cli_ranks import own_place, run_ranks
 from flashtalk.commands.console import Screen, run_and_translate, set_up_logging
 from flashtalk.commands.settings import read_config, read_film_config
 from flashtalk.config import DEFAULT_SERVE_CONFIG
@@ -137,6 +138,7 @@ def doctor(
 def bench(
     config: ConfigFile = DEFAULT_SERVE_CONFIG,
     settings: Settings = None,
+    gpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="GPUs that compute one stream together.")] = None,
     chunks: Annotated[int, typer.Option(min=1, metavar="N", help="Chunks to measure.")] = 10,
     minutes: Annotated[
         float | None, typer.Option(min=0, metavar="M", help="Measure so long instead, and how memory grows.")
@@ -147,10 +149,15 @@ def bench(
     _verbose: Verbose = False,
 ) -> None:
     """Measure how fast a config is on this machine: frames a second, latency, memory."""
-    chosen = read_config(config, settings or [])
+    place = own_place()
+    ranks = gpus or (place and place.world)
+    chosen = read_config(config, [*(settings or []), *([f"parallel.ranks={ranks}"] if ranks else [])])
+    if chosen.parallel.ranks > 1 and place is None:
+        run_ranks(chosen.parallel.ranks, sys.argv[1:])
+        return
     from flashtalk.commands.bench import bench
 
-    bench(chosen, Screen(), chunks=chunks, minutes=minutes, json_file=json_file)
+    bench(chosen, Screen(), chunks=chunks, minutes=minutes, json_file=json_file, place=place)
 
 
 @app.command()

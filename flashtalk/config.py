@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flashtalk.config_app import ServingConfig
+from flashtalk.config_parallel import ParallelConfig
 
 DEFAULT_SERVE_CONFIG = "cpu"
 
@@ -282,6 +283,14 @@ class RuntimeConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     attention: str = "auto"
     compile: bool = False
+    linears: Literal["plain", "fp8"] = "plain"
+    """fp8: products of the transformer's blocks in 8 bits, scaled by rows (for Hopper); an approximation."""
+    fused_qkv: bool = False
+    """Queries, keys and values by one product: exact."""
+    folded_audio: bool = False
+    """Products of the attention to sound folded into the sound, once a chunk: exact, less work, more memory."""
+    fused_codec: bool = False
+    """Layers of the Wan VAE joined, channels last: exact."""
     decoder: Literal["exact", "preview"] = "exact"
     """preview decodes with the model's preview_codec: much faster, and approximate (the next chunk sees its frames)."""
     threads: int | None = None
@@ -307,12 +316,16 @@ class Config:
     model: ModelConfig
     stream: StreamConfig = field(default_factory=StreamConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     serving: ServingConfig = field(default_factory=ServingConfig)
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
         stream, stride = self.stream, self.model.codec.temporal_stride
+        heads, degree = self.model.dit.num_heads, self.parallel.ulysses_degree
+        if degree and heads % degree:
+            yield f"parallel.ulysses_degree {degree} must divide the {heads} heads of {self.model.name}"
         if self.runtime.decoder == "preview" and self.model.preview_codec is None:
             yield f"runtime.decoder is preview, but {self.model.name} has no preview_codec"
         for name in ("chunk_frames", "motion_frames", "first_chunk_frames"):

@@ -5,7 +5,8 @@ Frozen dataclasses as there; ServingConfig is a section of Config, the others ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -40,6 +41,8 @@ class JobsConfig:
     """Films that are made at the same time; each takes a seat."""
     per_owner: int = 4
     """Unfinished films of one visitor."""
+    kept_per_owner: int = 24
+    """Films of one visitor, finished ones included."""
     waiting: int = 32
     """Unfinished films of all visitors."""
     journal_chunks: int = 4
@@ -47,6 +50,8 @@ class JobsConfig:
     """What a kill can cost at most, whichever comes first."""
     state_every_s: float = 60.0
     """Moments of a film from which a part of it can be made again."""
+    states_max_bytes: int = 256 << 20
+    """What these moments of one film may take of the disk; in long films they lie farther apart."""
     min_free_bytes: int = 1 << 30
     """Films pause when the disk has less left."""
     keep_s: float = 7 * 86400.0
@@ -63,12 +68,15 @@ class UiConfig:
     port: int = 7860
     folder: str = "out/app"
     """Finished films, jobs and the secret that signs tokens; made when missing, readable by its owner only."""
+    root_path: str = ""
+    """Below which path a proxy offers the app, like /talk; the proxy takes it off before it asks."""
     films_at_once: int = 2
     """Films and comparisons that are made at the same time; more wait their turn in the queue."""
     queue_places: int = 24
     film_max_s: float = 120.0
     """Longest sound of the upload and compare tabs; longer ones belong in the long-video tab."""
-    upload_max_mib: int = 200
+    upload_max_mib: int = 4096
+    """Of one file on its way in, hours of sound included; what a tab takes is in DoorConfig."""
     requests_per_minute: int = 120
     """Of one visitor's address, for requests that cost something: uploads, starts, own routes."""
     label_default: bool = True
@@ -88,8 +96,8 @@ class LiveConfig:
     max_session_s: float = 1800.0
     max_sessions: int = 16
     """Conversations at one time, those that wait for a seat included."""
-    max_waiting_s: float = 0.6
-    """Sound that may wait for a slow engine; pauses make up for it first, then words are left out."""
+    max_waiting_s: float = 1.6
+    """Sound that may wait for an engine that was held up; pauses make up for it first, then words are left out."""
     max_unsent_s: float = 3.0
     """Media that may be on its way to a slow browser; beyond it pictures are left out, sound never."""
     label: bool = True
@@ -110,7 +118,7 @@ class ServingConfig:
     """Longest wait for a seat."""
     ahead_chunks: int = 2
     """Chunks that are computed before their visitor takes them."""
-    waiting_sound_s: float = 3600.0
+    waiting_sound_s: float = 600.0
     """Most sound that a stream holds before it is computed."""
     idle_s: float = 120.0
     """A stream that neither brings sound nor takes chunks for so long loses its seat."""
@@ -120,7 +128,17 @@ class ServingConfig:
     """Time between two heartbeats."""
     hang_s: float = 4.0
     """Silence, or a chunk without an end, after which a process counts as hanging; more where chunks take long."""
+    canary_s: float = 60.0
+    """An engine that made nothing for so long makes a chunk for nobody; one that comes out wrong has it replaced."""
     recover_s: float = 120.0
     """How long a stream waits for a lost engine to come back before it ends with WorkerLost."""
     spare: bool = True
-    """Keep a process at hand, without weights, that takes over seconds sooner than a new one; about 300 MB."""
+    """Keep a process at hand, libraries loaded and no weights, from which a lost engine's successor is forked at once.
+
+    The engine shares its memory, so that it costs about 100 MB. On Linux only; elsewhere a successor takes seconds."""
+    variants: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Other engines to compare with: a name for people -> settings laid over this config, named as in `--set`.
+
+    Each has processes and weights of its own while somebody uses it."""
+    variant_idle_s: float = 300.0
+    """A variant's processes end when it had no stream for so long."""

@@ -19,6 +19,7 @@ import yaml
 
 from flashtalk.config import DEFAULT_SERVE_CONFIG, Config, ModelConfig
 from flashtalk.config_app import ServingConfig
+from flashtalk.config_parallel import ParallelConfig
 from flashtalk.errors import ConfigError
 
 T = TypeVar("T")
@@ -46,12 +47,7 @@ def load_config(path: str | Path = DEFAULT_SERVE_CONFIG, overrides: Mapping[str,
 
 def load_as(cls: type[T], path: str | Path, folder: str, overrides: Mapping[str, object] | None = None) -> T:
     """Read any kind of config that names or holds a `model`: a path, or the name of a file in configs/<folder>."""
-    tree, says = _read_yaml(_find(path, folder)), dict(overrides or {})
-    model = says.pop("model", tree.get("model"))
-    if model is not None:
-        tree["model"] = _read_yaml(_find(model, "models")) if isinstance(model, str) else copy.deepcopy(model)
-    for name, value in says.items():
-        _set_dotted(tree, name, value)
+    tree = _laid_over(_read_yaml(_find(path, folder)), overrides or {})
     return _checked(_Parser().parse(cls, tree, ""))
 
 
@@ -69,6 +65,8 @@ def to_tree(value: object) -> Any:
     """A config as plain dicts and lists, as YAML would hold it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_tree(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: to_tree(item) for name, item in value.items()}
     return [to_tree(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -79,10 +77,26 @@ def from_tree(cls: type[T], tree: object) -> T:
 
 def replace(config: Config, overrides: Mapping[str, object]) -> Config:
     """A copy with dotted names set, checked like a file."""
+    return from_tree(Config, _laid_over(to_tree(config), overrides))
+
+
+def variant_of(config: Config, name: str) -> Config:
+    """What `serving.variants` states under this name, checked like a file. It has no variants of its own."""
     tree = to_tree(config)
-    for name, value in overrides.items():
+    overrides = tree["serving"].pop("variants")[name]
+    if any(setting.startswith("serving.variants") for setting in overrides):
+        raise ConfigError("a variant has no variants")
+    return from_tree(Config, _laid_over(tree, overrides))
+
+
+def _laid_over(tree: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
+    says = dict(overrides)
+    model = says.pop("model", tree.get("model"))
+    if model is not None:
+        tree["model"] = _read_yaml(_find(model, "models")) if isinstance(model, str) else copy.deepcopy(model)
+    for name, value in says.items():
         _set_dotted(tree, name, value)
-    return from_tree(Config, tree)
+    return tree
 
 
 def _find(path: str | Path, folder: str) -> Path:
@@ -114,10 +128,20 @@ def _set_dotted(tree: dict[str, Any], dotted: str, value: object) -> None:
 
 
 def _checked(config: T) -> T:
-    problems = list(_sizes(config, "")) or list(_problems(config, ""))
+    problems = list(_sizes(config, "")) or list(_problems(config, "")) or list(_variant_problems(config))
     if problems:
         raise ConfigError("this configuration cannot work:\n" + "\n".join(f"  - {line}" for line in problems))
     return config
+
+
+def _variant_problems(config: object) -> Iterator[str]:
+    if not isinstance(config, Config):
+        return
+    for name in config.serving.variants:
+        try:
+            variant_of(config, name)
+        except ConfigError as error:
+            yield f"serving.variants.{name}: {error}"
 
 
 def _problems(value: object, path: str) -> Iterator[str]:
@@ -134,7 +158,7 @@ def _sizes(value: object, path: str) -> Iterator[str]:
     """Numbers that no section could calculate with; other dataclasses (a session's header) may count from 0."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return
-    is_section = type(value).__module__ in (Config.__module__, ServingConfig.__module__)
+    is_section = type(value).__module__ in (m.__module__ for m in (Config, ServingConfig, ParallelConfig))
     for f in dataclasses.fields(value):
         item = getattr(value, f.name)
         numbers = item if isinstance(item, tuple) else (item,)
@@ -188,6 +212,8 @@ class _Parser:
             return self._expect(given in args, given, path, "one of " + ", ".join(map(str, args)))
         if origin is tuple:
             return self._tuple(args, given, path)
+        if origin is Mapping:
+            return self._mapping(args, given, path)
         return self._scalar(hint, given, path)
 
     def _union(self, options: tuple[Any, ...], given: object, path: str) -> Any:
@@ -213,7 +239,14 @@ class _Parser:
         pairs = enumerate(zip(args, given, strict=True))
         return tuple(self._value(arg, item, f"{path}[{i}]") for i, (arg, item) in pairs)
 
+    def _mapping(self, args: tuple[Any, ...], given: object, path: str) -> Any:
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) and name for name in given):
+            return self._expect(False, given, path, "a mapping of names")
+        return {name: self._value(args[1], item, f"{path}.{name}") for name, item in given.items()}
+
     def _scalar(self, hint: type, given: object, path: str) -> Any:
+        if hint is object:
+            return given
         if isinstance(given, float) and not math.isfinite(given):
             return self._expect(False, given, path, "a finite number")
         if hint is float and isinstance(given, int) and not isinstance(given, bool):

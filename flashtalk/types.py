@@ -90,10 +90,14 @@ class KeyValue:
 
 @dataclass(frozen=True)
 class BlockContext:
-    """What one block attends to besides its own tokens and the sound: text rows and picture rows, each BLNE."""
+    """What one block attends to besides its own tokens and the sound: text rows and picture rows, each BLNE.
+
+    text_weight_L: the logarithm of how often each text row counts; None: once.
+    """
 
     text: KeyValue
     picture: KeyValue
+    text_weight_L: Tensor | None = None
 
 
 Context = tuple[BlockContext, ...]

@@ -1,23 +1,44 @@
-"""By hand: `python -m tests.soak_jobs --kills 100`: long videos under random kill -9, and how their memory grows.
+"""By hand: long videos under kill -9 and on a full disk. JSON on standard output; exit status 1 if a film is another.
 
-Prints what was killed when, whether the film is byte for byte the one never killed, and the most memory held.
+python -m tests.soak_jobs --kills 100 [--seconds 60]   random kills: is it the film that was never killed?
+python -m tests.soak_jobs --disk-full [--every 1]      no room at each write point in turn, then on a small tmpfs
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
 import random
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from flashtalk.errors import FlashTalkError
 from flashtalk.serving.door import Door
-from flashtalk.serving.jobs.record import JobFolder
+from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
-from tests.serving.job_kit import JOBS, PlainClient, order_of, tiny, write_inputs
+from tests.serving.job_kit import JOBS, OWNER, PlainClient, make_all, order_of, tiny, write_inputs
+
+WAIT_S = 120.0
+DISK_SECONDS, DISK_BYTES = 2.9, 64 << 20
+STEP_BYTES = 64 << 10
+_FULL_EVENTS = {"open", "os.rename", "os.link", "os.mkdir"}
+
+Inputs = tuple[Path, Path]
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.serving.job_kit"])  # libraries are loaded once and not for each kill
 
 
 def peak_mb(pid: int) -> float:
@@ -33,54 +54,202 @@ def peak_mb(pid: int) -> float:
 def run(folder: Path, kill_after_s: float | None) -> tuple[int, float]:
     """Chunks made, and peak memory in MB, of one process that is killed or ends by itself."""
     chunks, memory, begun_s = 0, 0.0, None
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.serving.job_kit", str(folder)], stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        for _ in child.stdout:
-            chunks, memory = chunks + 1, max(memory, peak_mb(child.pid))
+    told, tells = FORKS.Pipe(duplex=False)
+    child = FORKS.Process(target=_make, args=(str(folder), tells))
+    child.start()
+    tells.close()
+    with suppress(EOFError):
+        while True:
+            told.recv()
+            chunks, memory = chunks + 1, max(memory, peak_mb(child.pid or 0))
             begun_s = begun_s or time.monotonic()
             if kill_after_s is not None and time.monotonic() - begun_s > kill_after_s:
                 child.kill()
+    child.join()
     return chunks, memory
 
 
-def order(folder: Path, inputs: tuple[Path, Path]) -> str:
-    """A job that waits in the folder; its id."""
+def _make(folder: str, tells: Connection) -> None:
+    make_all(folder, lambda: tells.send(None))
+
+
+def order(folder: Path, inputs: Inputs) -> str:
+    """A job that waits in a new folder; its id."""
+    folder.mkdir()
     room = JobRoom(folder, PlainClient(tiny()), Door(), JOBS)  # type: ignore[arg-type]
     return room.submit(order_of(inputs)).id
+
+
+def soak_kills(base: Path, kills: int, seconds: float) -> dict[str, object]:
+    """Kill films at random moments until there were so many kills."""
+    inputs, rng = write_inputs(base, seconds), random.Random(0)
+    whole = order(base / "whole", inputs)
+    chunks, memory = run(base / "whole", None)
+    wanted = JobFolder(base / "whole" / whole).film.read_bytes()
+    done = made = films = other = 0
+    while done < kills:
+        folder = base / f"killed-{films}"
+        film = JobFolder(folder / order(folder, inputs)).film
+        while not film.exists() and done < kills:
+            made, done = made + run(folder, rng.uniform(0, 1.5))[0], done + 1
+        made += run(folder, None)[0]
+        films, other = films + 1, other + (film.read_bytes() != wanted)
+        print(f"{done} kills, {films} films, {other} of them not the same", file=sys.stderr)
+    return {
+        "kills": done,
+        "films": films,
+        "chunks_of_a_film": chunks,
+        "films_other_than_the_one_never_killed": other,
+        "chunks_made_again_per_kill": round((made - films * chunks) / done, 2),
+        "chunks_between_two_journals": JOBS.journal_chunks,
+        "peak_mb": round(memory),
+    }
+
+
+class FullDisk:
+    """From its `at`-th write point below `folder` on, this process finds no room there, until it is switched off."""
+
+    def __init__(self) -> None:
+        self.folder, self.at, self.seen = "", -1, 0
+        sys.addaudithook(self._meet)
+
+    @contextmanager
+    def on(self, folder: Path, at: int) -> Iterator[None]:
+        """Inside, the points are counted; at: -1 for none that fails."""
+        self.folder, self.at, self.seen = str(folder), at, 0
+        try:
+            yield
+        finally:
+            self.folder = ""
+
+    def _meet(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self.folder or event not in _FULL_EVENTS or not str(arguments[0]).startswith(self.folder):
+            return
+        if event == "open" and not _writes(arguments):
+            return
+        self.seen += 1
+        if 0 <= self.at < self.seen:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _writes(arguments: tuple[object, ...]) -> bool:
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+@dataclasses.dataclass
+class Maker:
+    """Makes the same film again and again."""
+
+    client: PlainClient
+    inputs: Inputs
+
+    def attempt(self, folder: Path) -> tuple[Job | None, str]:
+        """A job on a disk that may be full: (what became of it, the sentence)."""
+        try:
+            with self.room(folder) as room:
+                job = room.submit(order_of(self.inputs))
+                job = room.wait(job.id, ("done", "paused", "failed"), WAIT_S)
+                return job, job.reason
+        except FlashTalkError as error:
+            return None, str(error)
+
+    def finish(self, folder: Path) -> bytes | None:
+        """After there is room again and the app was started anew: the film."""
+        with self.room(folder) as room:
+            job = room.submit(order_of(self.inputs))
+            room.resume(OWNER, job.id)
+            if room.wait(job.id, ("done", "failed"), WAIT_S).state == "failed":
+                return None
+            return room.folder(job.id).film.read_bytes()
+
+    def room(self, folder: Path) -> JobRoom:
+        """Around the one engine."""
+        return JobRoom(folder, self.client, Door(), JOBS)  # type: ignore[arg-type]
+
+
+def soak_full_disk(base: Path, every: int) -> dict[str, object]:
+    """No room at the first, second, third... write point; then with more and more room on a small disk of its own."""
+    maker, disk = Maker(PlainClient(tiny()), write_inputs(base, DISK_SECONDS)), FullDisk()
+    with disk.on(base / "whole", -1):
+        maker.attempt(base / "whole")
+    points, wanted = disk.seen, maker.finish(base / "whole")
+    ends, wrong = Counter[str](), list[str]()
+    for at in range(0, points, every):
+        folder = base / f"point-{at}"
+        with disk.on(folder, at):
+            ends[_end(maker, folder, wrong)] += 1
+        if maker.finish(folder) != wanted:
+            wrong.append(f"point {at}: another film")
+    with _small_disk(base / "small") as small:
+        sizes = _fill_up(maker, small, wanted, ends, wrong) if small else 0
+    return {"write_points": points, "tried": -(-points // every), "sizes_of_a_disk_tried": sizes} | {
+        "ends": dict(ends),
+        "wrong": wrong,
+    }
+
+
+def _end(maker: Maker, folder: Path, wrong: list[str]) -> str:
+    """What became of a job without room, in a word."""
+    try:
+        job, words = maker.attempt(folder)
+    except Exception as error:
+        wrong.append(f"{folder.name}: {type(error).__name__} {error}")
+        return "crashed"
+    if job and job.state == "failed":
+        wrong.append(f"{folder.name}: {words}")
+    if words and (str(folder) in words or not words.endswith(".")):
+        wrong.append(f"{folder.name}: {words!r}")
+    return job.state if job else "refused"
+
+
+def _fill_up(maker: Maker, disk: Path, wanted: bytes | None, ends: Counter[str], wrong: list[str]) -> int:
+    """A ballast leaves so little room, then a little more, until the film fits."""
+    sizes = 0
+    while ends["done on a small disk"] == 0:
+        sizes += 1
+        ballast, folder = disk / "ballast", disk / f"room-{sizes}"
+        free = os.statvfs(disk)
+        ballast.write_bytes(bytes(max(0, free.f_bavail * free.f_bsize - sizes * STEP_BYTES)))
+        end = _end(maker, folder, wrong)
+        ends[f"{end} on a small disk"] += 1
+        ballast.unlink()
+        if maker.finish(folder) != wanted:
+            wrong.append(f"{folder.name}: another film")
+        subprocess.run(["rm", "-r", str(folder)], check=True)
+    return sizes
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path | None]:
+    """64 MB of its own, or None where that may not be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of the film")
-    chosen = parser.parse_args()
-    rng = random.Random(0)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the film that is killed")
+    parser.add_argument("--disk-full", action="store_true")
+    parser.add_argument("--every", type=int, default=1, help="try every so many-th write point only")
+    asked = parser.parse_args()
+    figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        base = Path(scratch)
-        inputs = write_inputs(base, chosen.seconds)
-        (base / "whole").mkdir()
-        whole = order(base / "whole", inputs)
-        chunks, memory = run(base / "whole", None)
-        print(f"never killed: {chunks} chunks, at most {memory:.0f} MB")
-        wanted = JobFolder(base / "whole" / whole).film.read_bytes()
-        kills = made = films = 0
-        while kills < chosen.kills:
-            folder = base / f"killed-{films}"
-            folder.mkdir()
-            job = order(folder, inputs)
-            film = JobFolder(folder / job).film
-            while not film.exists() and kills < chosen.kills:
-                made, kills = made + run(folder, rng.uniform(0, 1.5))[0], kills + 1
-            made += run(folder, None)[0]
-            films += 1
-            same = film.read_bytes() == wanted
-            print(f"film {films}: {kills} kills so far, {'the same film' if same else 'ANOTHER FILM'}", flush=True)
-            if not same:
-                sys.exit(1)
-        print(f"{kills} kills, {films} films, {made - films * chunks} chunks made twice")
+        if asked.disk_full:
+            figures |= soak_full_disk(Path(scratch), asked.every)
+        if asked.kills or not asked.disk_full:
+            figures |= soak_kills(Path(scratch), asked.kills or 20, asked.seconds)
+    print(json.dumps(figures, indent=2))
+    sys.exit(bool(figures.get("wrong") or figures.get("films_other_than_the_one_never_killed")))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Group
@@ -12,7 +13,10 @@ from rich.table import Table
 from flashtalk.commands.console import Screen
 from flashtalk.config import Config
 from flashtalk.engine.bench import BenchResult, run_bench
+from flashtalk.engine.engine import Engine
+from flashtalk.engine.ranks import join_ranks
 from flashtalk.errors import InputError
+from flashtalk.parallel.groups import Place
 
 
 def bench(
@@ -23,8 +27,14 @@ def bench(
     warmup: int = 2,
     minutes: float | None = None,
     json_file: Path | None = None,
+    place: Place | None = None,
 ) -> BenchResult:
-    """Measure `config` on this machine and show the result; `json_file` gets it too. Raises FlashTalkError."""
+    """Measure `config` on this machine and show the result; `json_file` gets it too. Raises FlashTalkError.
+
+    `place`: this process is one of several that compute together and all measure; the first one tells.
+    """
+    if place and place.rank:
+        screen, json_file = Screen(quiet=True), None
     if json_file and not json_file.parent.is_dir():
         raise InputError(f"there is no folder for {json_file.name}; make it first", code="output_forbidden")
     stream = config.stream
@@ -34,7 +44,15 @@ def bench(
         def progress(done: int, total: int, seconds: float) -> None:
             show(f"chunk {done}/{total} in {seconds:.3f} s", done, done == total)
 
-        result = run_bench(config, chunks=chunks, warmup=warmup, minutes=minutes, progress=progress)
+        with join_ranks(config, place) if place else nullcontext() as ranks:
+            result = run_bench(
+                config,
+                chunks=chunks,
+                warmup=warmup,
+                minutes=minutes,
+                connect=lambda config: Engine(config, ranks),
+                progress=progress,
+            )
     if json_file:
         _write(json_file, result)
     screen.result(bench_tables(result))
@@ -64,7 +82,8 @@ def _facts(result: BenchResult) -> Iterator[tuple[str, str]]:
     if result.growth:
         yield "growth", _growth_words(result)
     yield "model", f"{engine['model']}, {engine['dtype']}, attention {engine['attention']}, {_trained_words(result)}"
-    yield "machine", f"{machine.get('gpu', machine['cpu'])}, {machine['threads']} threads"
+    together = f"{engine['ranks']} x " if engine["ranks"] > 1 else ""
+    yield "machine", f"{together}{machine.get('gpu', machine['cpu'])}, {machine['threads']} threads"
     yield "versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())
 
 

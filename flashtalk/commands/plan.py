@@ -9,6 +9,7 @@ from rich.table import Table
 
 from flashtalk.commands.console import Screen
 from flashtalk.config import Config
+from flashtalk.engine.ladder import grade
 from flashtalk.engine.plan import Plan, legal_sizes
 from flashtalk.engine.plan import plan as make_plan
 from flashtalk.engine.work import Work
@@ -53,7 +54,10 @@ def _fact_words(made: Plan) -> Iterator[tuple[str, str]]:
     keeps_up = "keeps up with" if made.fps >= stream.fps else "is slower than"
     fits = "fits" if made.fits else "DOES NOT FIT"
     yield "model", f"{made.config.model.name}, {made.parameters / 1e9:.2f} billion parameters, {dtype}"
-    yield "device", f"{made.device.name} ({made.found})"
+    ranks = made.config.parallel.ranks
+    several = f"{ranks} x {made.device.name}, exchanges not reckoned" if ranks > 1 else made.device.name
+    yield "device", f"{several} ({made.found})"
+    yield "quality", str(grade(made.config))
     yield "picture", f"{stream.width}x{stream.height}, {made.size.tokens} tokens a chunk, {stream.steps} steps"
     yield "speed", f"{made.fps:.1f} frames a second, which {keeps_up} the {stream.fps} shown"
     yield (
@@ -68,10 +72,10 @@ def _fact_words(made: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _work(made: Plan) -> Table:
-    table = _table("a chunk", "TFLOP linear", "attention", "convolution", "GB moved", "seconds")
+    table = _table("a chunk", "TFLOP linear", "8-bit", "attention", "convolution", "GB moved", "seconds")
     for stage in made.stages:
         table.add_row(stage.name, *_tera(stage.work), f"{stage.work.moved_bytes / 1e9:.1f}", f"{stage.seconds:.3f}")
-    table.add_row("all", "", "", "", "", f"{made.chunk_s:.3f}")
+    table.add_row("all", "", "", "", "", "", f"{made.chunk_s:.3f}")
     table.add_row("one step", *_tera(made.step), f"{made.step.moved_bytes / 1e9:.1f}", "")
     return table
 
@@ -100,14 +104,17 @@ def _sizes(made: Plan) -> Table:
 def _rates(made: Plan) -> Table:
     rates, device = made.device.rates(made.dtype), made.device
     table = _table("reckoned with", "", "measured", "how")
-    for name, rate in (("linear", rates.linear), ("attention", rates.attention), ("convolution", rates.conv)):
+    measured = {"linear": rates.linear, "8-bit": rates.float8, "attention": rates.attention, "convolution": rates.conv}
+    for name, rate in measured.items():
+        if rate is None:
+            continue
         table.add_row(name, f"{rate.value:.4g} TFLOP/s", rate.date, rate.source)
     table.add_row("moving", f"{device.copy_tb_s.value:.3g} TB/s", device.copy_tb_s.date, device.copy_tb_s.source)
     return table
 
 
-def _tera(work: Work) -> tuple[str, str, str]:
-    return f"{work.linear / 1e12:.4g}", f"{work.attention / 1e12:.4g}", f"{work.conv / 1e12:.4g}"
+def _tera(work: Work) -> tuple[str, ...]:
+    return tuple(f"{flops / 1e12:.4g}" for flops in (work.linear, work.float8, work.attention, work.conv))
 
 
 def _table(*headings: str) -> Table:

@@ -1,6 +1,6 @@
-"""Config -> Networks, in a fixed order: meta, weights, attention kernel, compile. Called by engine/engine.py.
+"""Config -> Networks, in a fixed order: meta, weights, fast path, attention, ranks, compile. Called by engine.py.
 
-Each later concern (quantise, parallelise, capture) is one line in `build_networks`, attached from outside.
+Each later concern (capture) is one line in `build_networks`, attached from outside.
 """
 
 from __future__ import annotations
@@ -16,26 +16,32 @@ from flashtalk.checkpoint import Checkpoint, DtypeOf, init_component, load_compo
 from flashtalk.config import CheckpointConfig, Config, ModelConfig, RuntimeConfig
 from flashtalk.config_file import load_model_config, to_tree
 from flashtalk.engine.device import pick_device, pick_dtype
+from flashtalk.engine.fast import make_fast
+from flashtalk.engine.ranks import holds_weights, parallelise
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.dit import DiT
 from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.text_encoder import ByteTokenizer, Tokenizer, load_tokenizer
 from flashtalk.ops.attention import select_attention
+from flashtalk.parallel.groups import Ranks
 from flashtalk.pipeline.networks import Networks
 
 
-def build_networks(config: Config) -> Networks:
-    """All of it, ready to compute. Raises ConfigError and CheckpointError."""
-    device = pick_device(config.runtime.device)
+def build_networks(config: Config, ranks: Ranks | None = None) -> Networks:
+    """All of it, ready to compute, on this process alone or as its part of a group. ConfigError, CheckpointError."""
+    device = ranks.device if ranks else pick_device(config.runtime.device)
     dtype = pick_dtype(config.runtime.dtype, device)
     checkpoint = open_checkpoint(config.checkpoint) if config.checkpoint.source else None
     modules = build_models_on_meta(config.model, preview=config.runtime.decoder == "preview")
     for name, module in named_modules(modules):
-        _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
+        if holds_weights(name, ranks):
+            _fill(module, name, checkpoint, config.checkpoint.init_seed, device, dtype)
         lay_out(module, dtype)
+    make_fast(modules, config.runtime)
     tokenizer, fingerprint = _tokenizer(config.model, checkpoint), _fingerprint(config, checkpoint, dtype)
     networks = Networks.join(config.model, modules, tokenizer, device, fingerprint)
     networks.dit.set_attention(select_attention(config.runtime.attention, device, dtype)[1])
+    networks = parallelise(networks, config, ranks)
     if config.runtime.compile:
         apply_compile(networks.dit)
     return networks
@@ -99,5 +105,6 @@ def _tokenizer(config: ModelConfig, checkpoint: Checkpoint | None) -> Tokenizer:
 
 def _fingerprint(config: Config, checkpoint: Checkpoint | None, dtype: torch.dtype) -> str:
     weights = checkpoint.digest if checkpoint else f"untrained-{config.checkpoint.init_seed}"
-    tree = json.dumps([to_tree(config.model), weights, str(dtype), config.runtime.decoder], sort_keys=True)
+    precision = str(dtype) if config.runtime.linears == "plain" else f"{dtype}, {config.runtime.linears}"
+    tree = json.dumps([to_tree(config.model), weights, precision, config.runtime.decoder], sort_keys=True)
     return f"{config.model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:16]}"

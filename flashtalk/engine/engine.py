@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ from torch import nn
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import replace
 from flashtalk.engine.build import build_networks
-from flashtalk.errors import EngineError, InputError
+from flashtalk.engine.ranks import Turn
+from flashtalk.errors import ConfigError, EngineError, InputError
 from flashtalk.media.image import fit_portrait, open_portrait
 from flashtalk.ops.attention import select_attention
 from flashtalk.ops.memory_guard import out_of_memory_as_error
+from flashtalk.parallel.groups import Ranks
 from flashtalk.pipeline.conditioning import make_conditioning, make_portrait
 from flashtalk.pipeline.session import Session
 from flashtalk.types import Portrait
@@ -39,18 +40,28 @@ class EngineInfo:
     dtype: str
     attention: str
     fingerprint: str
+    ranks: int = 1
 
 
 class Engine:
-    """Holds the weights until it is closed; use it as a context."""
+    """Holds the weights until it is closed; use it as a context.
 
-    def __init__(self, config: Config) -> None:
+    `ranks` is this process's part in a group that outlives the engine; all of it makes the same calls (see ranks.py).
+    """
+
+    def __init__(self, config: Config, ranks: Ranks | None = None) -> None:
+        if ranks is None and config.parallel.ranks > 1:
+            raise ConfigError(
+                f"parallel.ranks is {config.parallel.ranks}, but this process is alone; `flashtalk bench --gpus "
+                f"{config.parallel.ranks}` and the app start the others"
+            )
         if config.runtime.threads is not None:
             torch.set_num_threads(config.runtime.threads)
         self.config = config
         with out_of_memory_as_error(f"the weights of {config.model.name}"):
-            self._networks = build_networks(config)
-        self._lock = threading.Lock()
+            self._networks = build_networks(config, ranks)
+        self._ranks = ranks
+        self._lock = Turn(ranks)
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._closed = False
         if config.runtime.compile:
@@ -69,6 +80,7 @@ class Engine:
             dtype=str(networks.dit.dtype).removeprefix("torch."),
             attention=select_attention(self.config.runtime.attention, networks.device, networks.dit.dtype)[0],
             fingerprint=networks.fingerprint,
+            ranks=self._ranks.world if self._ranks else 1,
         )
 
     def open(

@@ -16,6 +16,7 @@ from torch import Tensor
 from flashtalk.checkpoint import assign
 from flashtalk.config import Config, ModelConfig, StreamConfig, snap
 from flashtalk.engine.build import dtype_rule
+from flashtalk.engine.fast import make_fast
 from flashtalk.engine.rates import DeviceRates, rates_for
 from flashtalk.engine.work import Work, WorkCounter
 from flashtalk.models.build import build_models_on_meta, named_modules
@@ -29,6 +30,9 @@ from flashtalk.types import Conditioning, Grid
 
 META = torch.device("meta")
 STEP = "step"
+SHARED = ("denoise", "decode", "encode")
+"""Stages that the ranks of a group compute together; the last two if the codec is split."""
+
 ASPECTS = {"16:9": 16 / 9, "1:1": 1.0, "9:16": 9 / 16}
 SHORT_SIDES = (256, 336, 416, 448, 512, 576, 720)
 SPARE = 0.1
@@ -51,7 +55,8 @@ class Memory:
     weights: each network, in the precision in which it runs.
     session: what each open session keeps: keys and values of text and picture rows of all blocks, which are
         layers x 2 x (text_len + 1 + (image_size / patch_size)^2) x dim numbers, and the portrait's latents.
-    sound: keys and values of a chunk's sound: layers x 2 x latent frames x audio_tokens x dim numbers.
+    sound: keys and values of a chunk's sound: layers x 2 x latent frames x audio_tokens x dim numbers, and num_heads
+        times as much if it is folded.
     work: the most that is alive in each stage beyond weights and session (`sound` is a part of `denoise`). A step of
         the transformer holds a few tensors of tokens x dim numbers, some in float32, decoding a few of
         frames x height x width x base_dim numbers; `open` encodes a whole chunk of pixels.
@@ -126,7 +131,10 @@ class Plan:
 
 
 def plan(config: Config, device: str | None = None) -> Plan:
-    """Predict; `device` names a file in configs/devices (default: what the config means here). Raises ConfigError."""
+    """Predict; `device` names a file in configs/devices (default: what the config means here). Raises ConfigError.
+
+    Memory is that of one device. Of several, each computes an even share of SHARED; exchanges are not reckoned.
+    """
     rates, dtype, found = rates_for(config.runtime, device)
     rates.rates(dtype)
     networks, stream = networks_on_meta(config, dtype), config.stream
@@ -175,6 +183,7 @@ def networks_on_meta(config: Config, dtype: torch.dtype) -> Networks:
         dtype_of = dtype_rule(module, component, dtype)
         for name, tensor in list(module.state_dict().items()):
             assign(module, name, torch.empty_like(tensor, dtype=dtype_of(name)))
+    make_fast(modules, config.runtime)
     tokenizer = ByteTokenizer(config.model.text_encoder.max_tokens)
     return Networks.join(config.model, modules, tokenizer, META, "")
 
@@ -234,6 +243,8 @@ def _stages(counted: Mapping[str, Work], config: Config, rates: DeviceRates, dty
     steps, step = config.stream.steps, counted[STEP]
     seconds["denoise"] += steps * rates.seconds(step, dtype, compiled=config.runtime.compile)
     works = {**counted, "denoise": counted["denoise"] + step.times(steps)}
+    for name in SHARED if config.parallel.split_codec else SHARED[:1]:
+        seconds[name] /= config.parallel.ranks
     names = ("audio", "denoise", "decode", "colour", "encode", "host")
     return tuple(Stage(name, works[name], seconds[name]) for name in names)
 
@@ -247,9 +258,11 @@ def _session_tensors(conditioning: Conditioning) -> Iterator[Tensor]:
 
 
 def _sound_bytes(networks: Networks, stream: StreamConfig) -> int:
-    dit = networks.config.dit
-    latent_frames = 1 + (stream.chunk_frames - 1) // dit.temporal_stride
-    return dit.num_layers * 2 * latent_frames * dit.audio_tokens * dit.dim * networks.dit.head.head.weight.itemsize
+    config, dit = networks.config.dit, networks.dit
+    row = config.audio_layers * config.audio_dim
+    windows = torch.empty(1, stream.chunk_frames, config.audio_window, row, dtype=dit.dtype, device=META)
+    prepared = (value for block in dit.embed_audio(windows) for value in vars(block).values())
+    return _nbytes(value for value in prepared if isinstance(value, Tensor))
 
 
 def _size(model: ModelConfig, width: int, height: int, frames: int) -> Size:

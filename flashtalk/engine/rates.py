@@ -43,6 +43,8 @@ class Rates:
     linear: Measured
     attention: Measured
     conv: Measured
+    float8: Measured | None = None
+    """Products of matrices in 8 bits beside the others in this precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,14 @@ class DeviceRates:
         """How long `work` takes; the time to start operations is not in it. Raises ConfigError for an unknown dtype."""
         rates = self.rates(dtype)
         flops = work.linear / rates.linear.value + work.attention / rates.attention.value + work.conv / rates.conv.value
+        if work.float8:
+            flops += work.float8 / self._float8(rates).value
         return (flops + (work.handed_bytes if compiled else work.moved_bytes) / self.copy_tb_s.value) / 1e12
+
+    def _float8(self, rates: Rates) -> Measured:
+        if rates.float8 is None:
+            raise ConfigError(f"nobody measured 8-bit products on {self.name}; use runtime.linears: plain")
+        return rates.float8
 
     def rates(self, dtype: torch.dtype) -> Rates:
         """The rates in one precision. Raises ConfigError if nobody measured them."""

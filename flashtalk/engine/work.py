@@ -18,12 +18,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+KINDS = {"conv": "conv", "scaled_mm": "float8"}
+"""By a word in the name of torch's operation; other products are linear."""
+
 
 @dataclass(frozen=True)
 class Work:
     """Floating-point operations (a multiplication and an addition are two) and bytes.
 
-    linear: products of matrices; attention: softmax(q k^T) v; conv: convolutions, their borders counted as full.
+    linear: products of matrices; float8: those in 8 bits; attention: softmax(q k^T) v; conv: convolutions, their
+    borders counted as full.
     moved_bytes: read and written by all other operations, each by itself, as an uncompiled program does.
     handed_bytes: what products, attention and convolutions take from and give to other operations (not weights): of
     moved_bytes a compiled program, which joins the operations in between, keeps about so much.
@@ -36,11 +40,12 @@ class Work:
     moved_bytes: int = 0
     handed_bytes: int = 0
     peak_bytes: int = 0
+    float8: int = 0
 
     @property
     def flops(self) -> int:
         """All kinds together."""
-        return self.linear + self.attention + self.conv
+        return self.linear + self.attention + self.conv + self.float8
 
     def __add__(self, other: Work) -> Work:
         """One after the other."""
@@ -141,7 +146,7 @@ class _Operations(TorchDispatchMode):
             self._counter.follow(tensor)
         packet = func._overloadpacket
         if packet in flop_registry:
-            kind = "conv" if "conv" in packet.__name__ else "linear"
+            kind = next((kind for word, kind in KINDS.items() if word in packet.__name__), "linear")
             flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
             handed = sum(tensor.nbytes for tensor in (*inputs, *outputs) if self._counter.follows(tensor))
             self._counter.add(**{kind: flops}, handed_bytes=handed)

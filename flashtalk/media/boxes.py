@@ -6,7 +6,7 @@ Used by media/encode.py (first and media segments) and media/progressive.py (the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ KEY_FLAGS, DELTA_FLAGS = 0x02000000, 0x01010000
 
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _TRUN_FIELDS = 0x701
+_TAGS = {"title": b"\xa9nam", "comment": b"\xa9cmt", "description": b"desc"}
 """Of each run: data offset; of each sample: duration, size, flags."""
 
 
@@ -126,6 +127,13 @@ def movie_header(timescale: int, duration: int, tracks: int) -> bytes:
     """`mvhd`; no clock time is written, so that equal input gives equal files."""
     times = struct.pack(">QQIQ", 0, 0, timescale, duration)
     return full_box(b"mvhd", 1, 0, times, struct.pack(">IH10x", 0x10000, 0x100), _MATRIX, bytes(24), _u32(tracks + 1))
+
+
+def tags(texts: Mapping[str, str]) -> bytes:
+    """`udta` with title, comment and description, as players show them."""
+    items = [box(_TAGS[name], box(b"data", _u32(1), _u32(0), text.encode())) for name, text in texts.items()]
+    handler = full_box(b"hdlr", 0, 0, bytes(4), b"mdirappl", bytes(9))
+    return box(b"udta", full_box(b"meta", 0, 0, handler, box(b"ilst", *items)))
 
 
 def trak(track: Track, span: Span, tables: bytes) -> bytes:

@@ -71,6 +71,9 @@ class TimedFile:
         self._patience_s = patience_s
         self.failed = False
         self.tell = file.tell
+        here = file.tell()
+        self._end = file.seek(0, os.SEEK_END)
+        file.seek(here)
         self.touch()
 
     def check(self, name: str, kind: str) -> None:
@@ -91,7 +94,10 @@ class TimedFile:
         if time.monotonic() > self._deadline:
             self.failed = True
         try:
-            return b"" if self.failed else self._file.read(size)
+            left = max(
+                0, self._end - self._file.tell()
+            )  # a damaged header may ask for gigabytes, which Python would take
+            return b"" if self.failed else self._file.read(min(size, left) if size >= 0 else left)
         except OSError:
             self.failed = True
             return b""

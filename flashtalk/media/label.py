@@ -1,4 +1,6 @@
-"""The visible words "AI-generated" in a corner of each frame. Called by the app before frames are encoded."""
+"""What says that a machine made a film: visible words in a corner of each frame, put there by the app before frames are
+encoded, and tags in the file, written by all of our muxers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 LABEL = "AI-generated"
+ABOUT = {"title": "FlashTalk", "comment": LABEL, "description": f"{LABEL}: a machine made this film."}
+"""Tags of every finished mp4, as players and searches read them."""
 _HEIGHT_PART = 26
 """The letters are a 26th of the frame's shorter side, and never below `_LEAST_PX`."""
 _LEAST_PX = 9

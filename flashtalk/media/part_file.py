@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from flashtalk.errors import EngineError, FlashTalkError, InputError
 
 _READ_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_SECOND_NAMES = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -38,6 +40,22 @@ def _translated(error: OSError, name: str) -> FlashTalkError:
     if error.errno == errno.ENOENT:
         return EngineError(f"{name} is gone, so it cannot be continued; begin again.", code="part_missing")
     return EngineError(f"Writing {name} failed ({error.strerror}).", code="output_failed")
+
+
+def share_file(old: Path, new: Path) -> None:
+    """A second name for a file, or a copy where the disk knows no second names; one that is there stays.
+
+    Raises EngineError(disk_full, part_missing).
+    """
+    with plain_errors(old.name):
+        try:
+            new.hardlink_to(old)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in _NO_SECOND_NAMES:
+                raise
+            shutil.copyfile(old, new)
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from flashtalk.media.boxes import KEY_FLAGS, Span, Track, box, boxes_in, full_box, movie_header, trak
+from flashtalk.media.boxes import KEY_FLAGS, Span, Track, box, boxes_in, full_box, movie_header, tags, trak
+from flashtalk.media.label import ABOUT
 
 _COPY_BYTES = 1 << 20
 _WIDE_BYTES = 0xF0000000
@@ -93,7 +94,8 @@ def _head(film: _Film, tracks: Sequence[Track], timescale: int, base: int, wide:
         for track, span in zip(tracks, spans, strict=True)
     ]
     header = movie_header(timescale, max(span.movie for span in spans), max(track.number for track in tracks))
-    return box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso2avc1mp41") + box(b"moov", header, *traks)
+    brands = box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso2avc1mp41")
+    return brands + box(b"moov", header, *traks, tags(ABOUT))
 
 
 def _span(samples: _Samples, track: Track, movie_timescale: int) -> Span:

@@ -23,6 +23,7 @@ from av.video.frame import PictureType
 from flashtalk.errors import InputError
 from flashtalk.media.encode import MediaFormat
 from flashtalk.media.encoders import encoder_errors, new_encoder
+from flashtalk.media.label import ABOUT
 
 _TS_CLOCK = 90_000
 _START_S = 10
@@ -51,17 +52,19 @@ class SegmentStream:
         self._fifo = av.AudioFifo()
         self._frames = 0
         self._samples = 0
+        self._given = 0
         self._counters: dict[int, int] = {}
 
     def encode(self, frames_FHWC: np.ndarray, samples: np.ndarray, *, last: bool = False) -> Segment:
         """A segment that begins with an IDR picture.
 
         frames_FHWC: uint8 RGB, at least one. samples: float32 [S] or [S, channels] at the format's rate; what does not
-        fill a frame of 1024 waits for the next segment, or comes out with the `last`.
+        fill a frame of 1024 waits for the next segment, or comes out with the `last`, where silence fills up what the
+        sound is shorter than the pictures: players take a film whose sound ends sooner for one that has stalled.
         """
         with encoder_errors("a segment"):
             video = [packet for index, frame in enumerate(frames_FHWC) for packet in self._encode_frame(frame, index)]
-            audio = self._encode_sound(samples, last=last)
+            audio = self._encode_sound(self._filled_up(samples) if last else samples, last=last)
             if last:
                 video += self._video.encode(None)
             data = self._mux(video, audio)
@@ -80,6 +83,7 @@ class SegmentStream:
 
     def _encode_sound(self, samples: np.ndarray, *, last: bool) -> list[av.Packet]:
         packets = []
+        self._given += len(samples)
         if len(samples):
             self._fifo.write(self._sound_frame(samples))
         while frame := self._next_sound(last=last):
@@ -87,6 +91,10 @@ class SegmentStream:
             self._samples += frame.samples
             packets += self._audio.encode(frame)
         return packets + (list(self._audio.encode(None)) if last else [])
+
+    def _filled_up(self, samples: np.ndarray) -> np.ndarray:
+        missing = self._frames * self.media.sample_rate // self.media.fps - self._given - len(samples)
+        return np.concatenate([samples, np.zeros((max(0, missing), *samples.shape[1:]), samples.dtype)])
 
     def _next_sound(self, *, last: bool) -> av.AudioFrame | None:
         frame = self._fifo.read(_AAC_FRAME)
@@ -141,7 +149,10 @@ class SegmentStream:
 
 
 def join_segments(segments: Iterable[bytes], path: str | Path) -> None:
-    """One mp4 at `path`, its index in front, of the segments of one stream. Raises InputError(empty_output)."""
+    """One mp4 at `path` of the segments of one stream: its index is in front, and its tags say that a machine made it.
+
+    Raises InputError(empty_output).
+    """
     data = b"".join(segments)
     if not data:
         raise InputError("No frame was made, so there is no film.", code="empty_output")
@@ -152,6 +163,7 @@ def join_segments(segments: Iterable[bytes], path: str | Path) -> None:
     ):
         assert isinstance(source, InputContainer)
         assert isinstance(target, OutputContainer)
+        target.metadata.update(ABOUT)
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
             if packet.dts is None or packet.pts is None or packet.time_base is None:

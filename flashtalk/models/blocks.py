@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flashtalk.config import DiTConfig
 from flashtalk.models.rope import Positions, rotate
-from flashtalk.ops.attention import attend_sdpa
+from flashtalk.ops.attention import attend_sdpa, attend_weighted
 from flashtalk.types import Attend, BlockContext, KeyValue, TokenLayout
 
 NORM_EPS = 1e-6
@@ -65,11 +65,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_BLD: Tensor, positions: Positions) -> Tensor:
         """tokens -> tokens."""
-        heads = (self.num_heads, -1)
-        q = rotate(self.norm_q(self.q(x_BLD)).unflatten(-1, heads), positions)
-        k = rotate(self.norm_k(self.k(x_BLD)).unflatten(-1, heads), positions)
-        v = self.v(x_BLD).unflatten(-1, heads)
-        return self.o(self.attend(q, k, v).flatten(-2))
+        q, k, v = (x.unflatten(-1, (self.num_heads, -1)) for x in self.project(x_BLD))
+        return self.o(self.attend(rotate(q, positions), rotate(k, positions), v).flatten(-2))
+
+    def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens -> normed queries, normed keys, values, heads side by side."""
+        return self.norm_q(self.q(x_BLD)), self.norm_k(self.k(x_BLD)), self.v(x_BLD)
 
 
 class TextPictureAttention(nn.Module):
@@ -85,17 +86,22 @@ class TextPictureAttention(nn.Module):
         self.k_img, self.v_img = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm_k_img = RMSNorm(dim)
 
-    def prepare(self, text_BLD: Tensor, picture_BLD: Tensor) -> BlockContext:
+    def prepare(self, text_BLD: Tensor, picture_BLD: Tensor, text_weight_L: Tensor | None = None) -> BlockContext:
         """Keys and values of rows that stay the same for a whole session."""
         heads = (self.num_heads, -1)
         text = KeyValue(self.norm_k(self.k(text_BLD)).unflatten(-1, heads), self.v(text_BLD).unflatten(-1, heads))
         picture_key = self.norm_k_img(self.k_img(picture_BLD)).unflatten(-1, heads)
-        return BlockContext(text, KeyValue(picture_key, self.v_img(picture_BLD).unflatten(-1, heads)))
+        picture = KeyValue(picture_key, self.v_img(picture_BLD).unflatten(-1, heads))
+        return BlockContext(text, picture, text_weight_L)
 
     def forward(self, x_BLD: Tensor, context: BlockContext) -> Tensor:
         """tokens -> tokens."""
         q = self.norm_q(self.q(x_BLD)).unflatten(-1, (self.num_heads, -1))
-        text = self.attend(q, context.text.key, context.text.value)
+        text_kv, weight_L = context.text, context.text_weight_L
+        if weight_L is None:
+            text = self.attend(q, text_kv.key, text_kv.value)
+        else:
+            text = attend_weighted(q, text_kv.key, text_kv.value, weight_L)
         picture = self.attend(q, context.picture.key, context.picture.value)
         return self.o((text + picture).flatten(-2))
 
@@ -111,8 +117,8 @@ class AudioAttention(nn.Module):
         self.kv_linear = nn.Linear(config.audio_token_dim, 2 * config.dim)
         self.proj = nn.Linear(config.dim, config.dim)
 
-    def prepare(self, audio_BTAD: Tensor) -> KeyValue:
-        """Keys and values [B, T, A, N, E] of a chunk's audio tokens."""
+    def prepare(self, audio_BTAD: Tensor, layout: TokenLayout | None = None) -> KeyValue:  # noqa: ARG002  others need it
+        """Keys and values [B, T, A, N, E] of a chunk's audio tokens, whatever share `layout` will attend to them."""
         key, value = self.kv_linear(audio_BTAD).unflatten(-1, (2, self.num_heads, -1)).unbind(-3)
         return KeyValue(key, value)
 

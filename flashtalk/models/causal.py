@@ -30,6 +30,12 @@ class StreamCache:
         self._past[layer] = full[:, :, -frames:].clone()
         return full
 
+    def fill(self, layer: nn.Module, full_BCTHW: Tensor, frames: int) -> None:
+        """As `extend` for a tensor that has room: writes the `frames` frames before into the first of it."""
+        past = self._past.get(layer)
+        full_BCTHW[:, :, :frames] = 0 if past is None else past
+        self._past[layer] = full_BCTHW[:, :, -frames:].clone()
+
     def recall(self, layer: nn.Module, x_BCTHW: Tensor) -> Tensor | None:
         """x with the one frame before it in front, or None at the start of a stream."""
         past = self._past.get(layer)

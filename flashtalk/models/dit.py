@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from flashtalk.config import DiTConfig
 from flashtalk.models.blocks import DiTBlock, Head
 from flashtalk.models.rope import Positions, rotary_positions
+from flashtalk.ops.attention import count_weights
 from flashtalk.types import Attend, AudioContext, Context, Grid, TokenLayout
+
+FEWEST_COPIES = 8
+"""Of a padding row: half precision then states how often they count to 0.2 % (ops/attention.count_weights)."""
+
+SHORT_ROWS = 128
+"""Text rows kept of a prompt that leaves room for padding; all of a longer one. Two sizes are two compilations."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,11 @@ class PictureEmbedding(nn.Module):
         return self.proj(rows_BLD)
 
 
+def kept_rows(given: int, total: int) -> int:
+    """Rows kept of `total`, of which all but `given` are equal: FEWEST_COPIES of those at least."""
+    return min(total, SHORT_ROWS) if given + FEWEST_COPIES <= SHORT_ROWS else total
+
+
 class Blocks(Protocol):
     """A ModuleList, typed by what it holds."""
 
@@ -182,16 +194,24 @@ class DiT(nn.Module):
         return TimeEmbedding(time_BD.float(), self.time_projection(time_BD).unflatten(1, (6, -1)).float())
 
     def embed_context(self, text_BLD: Tensor, picture_BLD: Tensor) -> Context:
-        """Text rows (any number up to text_len; padded with zero rows, as trained) and picture rows -> context."""
-        missing = self.config.text_len - text_BLD.shape[1]
-        text = self.text_embedding(F.pad(text_BLD, (0, 0, 0, missing)))
-        picture = self.img_emb(picture_BLD)
-        return tuple(block.cross_attn.prepare(text, picture) for block in self.blocks)
+        """Text rows (any number up to text_len) and picture rows -> context.
 
-    def embed_audio(self, windows_BFKD: Tensor) -> AudioContext:
-        """Windows [B, F, K, layers * width] of a chunk's frames -> keys and values for every block."""
+        Trained with zero rows up to text_len, which are attended to. They are all equal, so a few count for all.
+        """
+        given, total = text_BLD.shape[1], self.config.text_len
+        kept = kept_rows(given, total)
+        text = self.text_embedding(F.pad(text_BLD, (0, 0, 0, kept - given)))
+        weight_L = None if kept == total else count_weights(given, kept - given, total - given, text)
+        picture = self.img_emb(picture_BLD)
+        return tuple(block.cross_attn.prepare(text, picture, weight_L) for block in self.blocks)
+
+    def embed_audio(self, windows_BFKD: Tensor, layout: TokenLayout | None = None) -> AudioContext:
+        """Windows [B, F, K, layers * width] of a chunk's frames -> keys and values for every block.
+
+        `layout` is the share of the tokens that will attend to them, if that is known.
+        """
         tokens = self.audio_proj(windows_BFKD)
-        return tuple(block.audio_cross_attn.prepare(tokens) for block in self.blocks)
+        return tuple(block.audio_cross_attn.prepare(tokens, layout) for block in self.blocks)
 
     def forward(
         self,

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from flashtalk.config import WanVAEConfig
 from flashtalk.models.causal import CausalConv3d, StreamCache
+from flashtalk.ops.attention import attend_sdpa
 from flashtalk.ops.constants import per_channel
+from flashtalk.types import Attend
 
 
 class ChannelNorm(nn.Module):
@@ -55,6 +57,7 @@ class FrameAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.attend: Attend = attend_sdpa
         self.norm = ChannelNorm(channels, space_dims=2)
         self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.proj = nn.Conv2d(channels, channels, 1)
@@ -62,8 +65,8 @@ class FrameAttention(nn.Module):
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """Same shape out."""
         frames = x_BCTHW.transpose(1, 2).flatten(0, 1)
-        q, k, v = self.to_qkv(self.norm(frames)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
-        out = F.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(1, 2).unflatten(2, frames.shape[2:])
+        q, k, v = self.to_qkv(self.norm(frames)).flatten(2).transpose(1, 2).unsqueeze(2).chunk(3, dim=-1)
+        out = self.attend(q, k, v).squeeze(2).transpose(1, 2).unflatten(2, frames.shape[2:])
         return x_BCTHW + self.proj(out).unflatten(0, (len(x_BCTHW), -1)).transpose(1, 2)
 
 

@@ -6,6 +6,7 @@ To add a kernel: write `load()` and `why_not()` and add a line to BACKENDS; the 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,30 @@ def attend_sdpa(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
     """The plain twin of every other kernel: torch's scaled_dot_product_attention, kernel of torch's choice."""
     q, k, v = (x.transpose(1, 2) for x in (q_BLNE, k_BLNE, v_BLNE))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def attend_weighted(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor, weight_L: Tensor) -> Tensor:
+    """Attention where key l counts exp(weight_l) times; `weight` in the dtype of q."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BLNE, k_BLNE, v_BLNE))
+    bias = weight_L.view(1, 1, 1, -1)
+    if not q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2)
+    # The one kernel that is known to take a bias of any stride; the others of torch refuse it or fall back to plain.
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        return F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2)
+
+
+def count_weights(single: int, copies: int, total: int, like: Tensor) -> Tensor:
+    """Logarithms [single + copies] of counts: 1 for the first keys, then for copies of a key that stand for `total`.
+
+    log(total / copies) seldom is a number of half precision: as many copies as make the counts add up to `total` get
+    the next number on its other side.
+    """
+    near = torch.tensor(math.log(total / copies), dtype=torch.float64).to(like.dtype)
+    missing = total - copies * near.double().exp().item()
+    other = torch.nextafter(near, torch.tensor(math.copysign(math.inf, missing), dtype=like.dtype))
+    moved = min(copies, round(missing / (total / copies * (other.double() - near.double()).item())))
+    return torch.cat((near.new_zeros(single), other.expand(moved), near.expand(copies - moved))).to(like.device)
 
 
 def select_attention(name: str, device: torch.device, dtype: torch.dtype) -> tuple[str, Attend]:

@@ -43,9 +43,9 @@ def render_chunk(
     latent_frames = 1 + (windows_BFKD.shape[1] - 1) // codec.temporal_stride
     grid = dit.grid(latent_frames, *motion.shape[3:])
     with span("denoise"):
-        audio = dit.embed_audio(windows_BFKD.to(dit.dtype))
-        reference = portrait.reference_CTHW[None, :, :latent_frames]
         positions = dit.positions(grid, motion.device)
+        audio = dit.embed_audio(windows_BFKD.to(dit.dtype), positions.layout)
+        reference = portrait.reference_CTHW[None, :, :latent_frames]
         latents = denoise(dit, sampler, draw, motion, reference, positions, conditioning.context, audio)
     pixels, next_motion = hand_over(
         codec, latents, [portrait.colour], motion_frames=motion_frames, colour_strength=colour_strength, span=span

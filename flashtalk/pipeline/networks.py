@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from flashtalk.config import ModelConfig
 from flashtalk.models.audio_encoder import AudioEncoder
 from flashtalk.models.build import Modules, served_codec
 from flashtalk.models.dit import DiT
-from flashtalk.models.image_encoder import ImageEncoder
-from flashtalk.models.text_encoder import TextEncoder, Tokenizer
+from flashtalk.models.text_encoder import Tokenizer
 from flashtalk.types import LatentCodec
+
+
+class PromptEncoder(Protocol):
+    """A TextEncoder, wherever its weights are."""
+
+    def encode(self, text: str, tokenizer: Tokenizer) -> Tensor:
+        """One prompt -> rows_LD."""
+
+
+class PictureEncoder(Protocol):
+    """An ImageEncoder, wherever its weights are."""
+
+    def __call__(self, pixels_BCHW: Tensor) -> Tensor:
+        """RGB in [-1, 1] -> rows_BLD."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +38,8 @@ class Networks:
     config: ModelConfig
     dit: DiT
     codec: LatentCodec
-    text_encoder: TextEncoder
-    image_encoder: ImageEncoder
+    text_encoder: PromptEncoder
+    image_encoder: PictureEncoder
     audio_encoder: AudioEncoder
     tokenizer: Tokenizer
     device: torch.device

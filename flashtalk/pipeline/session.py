@@ -7,10 +7,12 @@ All that differs between two visitors is in a Session; networks are shared and h
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +21,10 @@ import torch
 from torch import Tensor
 
 from flashtalk.config import StreamConfig
-from flashtalk.errors import InputError, SessionClosed
+from flashtalk.errors import EngineError, InputError, SessionClosed
 from flashtalk.ops.clock import StageClock
 from flashtalk.ops.memory_guard import out_of_memory_as_error
+from flashtalk.ops.transfer import to_host
 from flashtalk.pipeline import session_file
 from flashtalk.pipeline.chunk import render_chunk
 from flashtalk.pipeline.conditioning import conditioning_from_rows, make_conditioning, to_frames
@@ -33,6 +36,9 @@ from flashtalk.pipeline.window import SoundWindow, audio_windows
 from flashtalk.types import Conditioning, NoiseSource, Portrait, VideoChunk, WindowSource
 
 REWINDABLE_CHUNKS = 4
+
+Turns = AbstractContextManager[object]
+"""A lock, or what stands in for one."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Session:
         *,
         noise: NoiseSource | None = None,
         windows: WindowSource | None = None,
-        lock: threading.Lock | None = None,
+        lock: Turns | None = None,
     ) -> None:
         self.stream = stream
         self._networks = networks
@@ -182,7 +188,7 @@ class Session:
 
     @classmethod
     @torch.inference_mode()
-    def restore(cls, networks: Networks, saved: str | Path | bytes, lock: threading.Lock | None = None) -> Session:
+    def restore(cls, networks: Networks, saved: str | Path | bytes, lock: Turns | None = None) -> Session:
         """The stream that `save` wrote or `snapshot` gave. Raises InputError if it is damaged or of another model."""
         if isinstance(saved, bytes):
             header, tensors = session_file.load(saved, "the snapshot", networks.fingerprint)
@@ -259,9 +265,12 @@ class Session:
             span=span,
         )
         with span("host"):
-            frames_FHWC = to_frames(chunk.pixels_CFHW).cpu().numpy()
+            total = chunk.pixels_CFHW.sum() + chunk.motion_CTHW.sum()  # NaN or inf if anything in them is
+            frames_FHWC = to_host(to_frames(chunk.pixels_CFHW)).numpy()
         if networks.device.type == "cuda":
             torch.cuda.synchronize(networks.device)
+        if not math.isfinite(total.item()):
+            raise EngineError("the networks gave no picture for this chunk; open the stream again", code="not_finite")
         return frames_FHWC, chunk.motion_CTHW
 
     def _listen(self, _chunk_index: int, frames: int) -> Tensor:

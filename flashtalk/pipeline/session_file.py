@@ -19,7 +19,8 @@ from torch import Tensor
 
 from flashtalk.config import StreamConfig
 from flashtalk.config_file import from_tree
-from flashtalk.errors import ConfigError, EngineError, InputError
+from flashtalk.errors import ConfigError, InputError
+from flashtalk.media.part_file import plain_errors
 from flashtalk.types import ColourReference, Portrait
 
 FORMAT = 1
@@ -70,16 +71,21 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write under a temporary name, then rename: a kill leaves the old file or the new one. Raises EngineError."""
-    try:
+    """Write under a temporary name, then rename: a kill leaves the old file or the new one.
+
+    Raises as media/part_file.py does for disk errors: EngineError(disk_full) and others.
+    """
+    with plain_errors("the saved session"):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise EngineError(f"the session could not be saved to {path.name}: {error.strerror}", code="save") from None
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def read(path: Path, fingerprint: str) -> tuple[Header, dict[str, Tensor]]:

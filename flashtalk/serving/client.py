@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 
 from flashtalk.config import Config, StreamConfig
-from flashtalk.engine.engine import changed_stream
+from flashtalk.config_app import ServingConfig
+from flashtalk.config_file import variant_of
+from flashtalk.engine.engine import EngineInfo, changed_stream
 from flashtalk.errors import InputError
 from flashtalk.serving.launch import ProcessRank, Rank
 from flashtalk.serving.line import Line
 from flashtalk.serving.local import ThreadRank
+from flashtalk.serving.nursery import Nursery
 from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus
 from flashtalk.serving.saved_stream import SavedStream, read_stream
 from flashtalk.serving.seat import Beginning, Seat, Surroundings
 from flashtalk.serving.supervisor import Supervisor
+from flashtalk.serving.variants import Variant, unknown_variant
 
 _NEVER_S = 1e9
 
@@ -31,34 +37,63 @@ def connect(config: Config, *, isolated: bool = True) -> Client:
     isolated: it runs in processes of its own, which are replaced when they crash or hang and die with this one;
     otherwise in a thread of this process. Raises ConfigError, CheckpointError, EngineError.
     """
+    if isolated and config.serving.spare and sys.platform == "linux":
+        nursery = Nursery()
+        return House(config, lambda: [nursery.rank()], nursery.close).start()
     if isolated:
-        return House(config, lambda: [ProcessRank()])
+        return House(config, lambda: [ProcessRank()]).start()
     # A thread cannot be killed, so nothing is gained by finding out that it hangs.
     patient = dataclasses.replace(config.serving, hang_s=_NEVER_S, spare=False)
-    return House(dataclasses.replace(config, serving=patient), lambda: [ThreadRank()])
+    return House(dataclasses.replace(config, serving=patient), lambda: [ThreadRank()]).start()
 
 
 class House:
-    """See protocol.Client. `make_ranks` starts the ranks of one group."""
+    """See protocol.Client. It serves once `start` was called.
 
-    def __init__(self, config: Config, make_ranks: Callable[[], list[Rank]]) -> None:
+    `make_ranks` starts the ranks of one group; `on_closed` is called when none is left.
+    """
+
+    info: EngineInfo
+
+    def __init__(
+        self, config: Config, make_ranks: Callable[[], list[Rank]], on_closed: Callable[[], None] = lambda: None
+    ) -> None:
         serving = config.serving
         self._config = config
         self._line = Line(serving.seats, serving.line, serving.wait_s)
         self._supervisor = Supervisor(config, make_ranks, self._left)
         self._numbers = itertools.count(1)
+        self._engine_config = dataclasses.replace(config, serving=ServingConfig())
         self._since_s: dict[int, float] = {}
+        self._on_closed = on_closed
+        self._variants = {name: self._variant(name, make_ranks) for name in serving.variants}
+
+    def start(self) -> Self:
+        """Wait until the engine is ready. Raises what `connect` does, after having closed itself."""
+        supervisor = self._supervisor
         try:
-            self.info = self._supervisor.start()
+            self.info = supervisor.start()
         except BaseException:
             self.close()
             raise
-        supervisor = self._supervisor
-        self._surroundings = Surroundings(serving, self.info.fingerprint, supervisor.lock, supervisor.stirred)
+        fingerprint = self.info.fingerprint
+        self._surroundings = Surroundings(self._config.serving, fingerprint, supervisor.lock, supervisor.stirred)
+        return self
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """See Client."""
+        return tuple(self._variants)
+
+    def variant(self, name: str) -> Client:
+        """See Client."""
+        if name not in self._variants:
+            raise unknown_variant(name, self._variants)
+        return self._variants[name]
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """See Client."""
-        return changed_stream(self._config, seed, changes)
+        return changed_stream(self._engine_config, seed, changes)
 
     def open(
         self,
@@ -71,6 +106,7 @@ class House:
         **changes: object,
     ) -> Seat:
         """See Client."""
+        self._line.demand_place()
         stream = self.stream(seed=seed, **changes)
         _check_portrait(portrait)
         return self._seated(Beginning(stream, portrait, prompt), realtime, on_place)
@@ -98,6 +134,7 @@ class House:
     def status(self) -> ServiceStatus:
         """See Client."""
         supervisor, serving = self._supervisor, self._config.serving
+        variants = {name: variant.status() for name, variant in self._variants.items()}
         with supervisor.lock:
             age_s = supervisor.progress_age_s()
             return ServiceStatus(
@@ -112,20 +149,28 @@ class House:
                 progress_age_s=age_s,
                 counts={**supervisor.counts, "refused": self._line.refused},
                 seconds=dict(supervisor.seconds),
+                variants=variants,
             )
 
     def close(self) -> None:
         """See Client."""
         self._line.close()
+        for variant in self._variants.values():
+            variant.stop()
         self._supervisor.close()
+        self._on_closed()
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _variant(self, name: str, make_ranks: Callable[[], list[Rank]]) -> Variant:
+        config = variant_of(self._config, name)
+        return Variant(config, lambda: House(config, make_ranks))
 
     def _left(self, seat: Seat) -> None:
         self._line.leave_seat(time.monotonic() - self._since_s.pop(seat.number))

@@ -18,6 +18,7 @@ from flashtalk.serving.messages import (
     Beat,
     BrokenMessage,
     Channel,
+    Checked,
     Chunk,
     Close,
     Done,
@@ -29,8 +30,8 @@ from flashtalk.serving.messages import (
     Start,
 )
 
-Loss = Literal["died", "hung"]
-Answer = Opened | Chunk | Failed
+Loss = Literal["died", "hung", "wrong"]
+Answer = Opened | Chunk | Failed | Checked
 
 SLOW_FACTOR = 4.0
 """A rank that was seen to need t seconds for a part of its work may need so many times t without being stuck."""
@@ -90,7 +91,7 @@ class RankGroup:
         self._on_answer = on_answer
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._ready: set[int] = set()
+        self._ready: dict[int, int] = {}
         self._working: set[int] = set()
         self._answer: Answer | None = None
         self._hang_s = config.serving.hang_s
@@ -105,9 +106,9 @@ class RankGroup:
             self._send(rank.channel, Start(config=tree, rank=i, world=len(ranks), warm_up=warm_up))
 
     @property
-    def pids(self) -> tuple[int, ...]:
-        """Processes of the ranks."""
-        return tuple(rank.pid for rank in self._ranks)
+    def processes(self) -> tuple[int, ...]:
+        """Of the ranks that are ready, in their order."""
+        return tuple(self._ready[rank] for rank in sorted(self._ready))
 
     def send(self, order: Order) -> None:
         """To all ranks; may wait for one that does not read. What fails is told by `lost`."""
@@ -120,7 +121,7 @@ class RankGroup:
     def check(self, now_s: float, patience_s: float) -> None:
         """Find out whether a rank hangs; `patience_s` is granted to work that may rightly take long."""
         if any(vitals.hangs(now_s, self._hang_s, patience_s) for vitals in self._vitals):
-            self._lose("hung")
+            self.lose("hung")
 
     def forgive(self, now_s: float) -> None:
         """See Vitals."""
@@ -142,7 +143,7 @@ class RankGroup:
         try:
             channel.send(message)
         except OSError:
-            self._lose("died")
+            self.lose("died")
 
     def _listen(self, rank: int, channel: Channel) -> None:
         try:
@@ -156,21 +157,21 @@ class RankGroup:
             _log.error("rank %d sent %s", rank, error)
         except Exception:
             _log.exception("what rank %d said could not be taken", rank)
-        self._lose("died")
+        self.lose("died")
 
     def _hear(self, rank: int, message: Message) -> None:
         match message:
             case Beat():
                 self._vitals[rank].beat(message.progress, time.monotonic())
             case Ready():
-                self._ready.add(rank)
+                self._ready[rank] = message.process
                 self._vitals[rank] = Vitals(time.monotonic())  # building is slow in parts, and tells nothing of later
                 if len(self._ready) == len(self._ranks):
                     self.info = message.info
                     self._on_change()
             case Failed(stream=0):
                 self.refused = message
-            case Opened() | Chunk() | Failed() | Done():
+            case Opened() | Chunk() | Failed() | Checked() | Done():
                 self._hear_answer(rank, None if rank or isinstance(message, Done) else message)
 
     def _hear_answer(self, rank: int, answer: Answer | None) -> None:
@@ -181,7 +182,8 @@ class RankGroup:
         if whole:
             self._on_answer(self, whole)
 
-    def _lose(self, why: Loss) -> None:
+    def lose(self, why: Loss) -> None:
+        """It is of no use any more."""
         if self.lost is None:
             self.lost = why
             self._on_change()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flashtalk.serving.protocol import ServiceStatus
@@ -29,7 +29,10 @@ def live(status: ServiceStatus) -> Health:
 
 
 def ready(status: ServiceStatus) -> Health:
-    """Whether the engine makes progress now, as it tells itself several times a second, idle or not."""
+    """Whether the engine makes progress now, as it tells itself several times a second, idle or not.
+
+    Variants are extras that come and go: the house is ready without them.
+    """
     words = status.state if status.state != "ready" or status.ready else "hanging"
     return Health(status.ready, f"{words}, last progress {status.progress_age_s:.1f} s ago")
 
@@ -53,11 +56,27 @@ def _lines(status: ServiceStatus) -> Iterator[str]:
     yield from _counter("streams", "streams opened", counts.get("opens", 0))
     yield from _counter("restores", "streams that went on after an interruption or a loss", counts.get("opened", 0))
     yield from _counter("failures", "streams that failed", counts.get("failed", 0))
+    yield from _counter("checks", "chunks made for nobody, to see whether the engine is well", counts.get("checked", 0))
     yield from _counter("refusals", "visitors turned away by a full house", counts.get("refused", 0))
     yield "# HELP flashtalk_engines_lost_total engines that were lost"
     yield "# TYPE flashtalk_engines_lost_total counter"
-    for why in ("died", "hung"):
+    for why in ("died", "hung", "wrong"):
         yield f'flashtalk_engines_lost_total{{why="{why}"}} {counts.get(why, 0)}'
+    yield from _of_variants(status.variants)
+
+
+def _of_variants(variants: Mapping[str, ServiceStatus]) -> Iterator[str]:
+    def family(name: str, kind: str, words: str, value: Callable[[ServiceStatus], float]) -> Iterator[str]:
+        yield f"# HELP flashtalk_{name} {words}"
+        yield f"# TYPE flashtalk_{name} {kind}"
+        for variant, status in variants.items():
+            label = variant.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+            yield f'flashtalk_{name}{{variant="{label}"}} {value(status)}'
+
+    if variants:
+        yield from family("variant_ready", "gauge", "1 while this engine runs", lambda one: int(one.ready))
+        yield from family("variant_seats_used", "gauge", "streams of it", lambda one: one.seats_used)
+        yield from family("variant_restarts", "gauge", "losses since it was started last", lambda one: one.restarts)
 
 
 def _gauge(name: str, words: str, value: float) -> Iterator[str]:

@@ -21,10 +21,6 @@ class Rank(Protocol):
 
     channel: Channel
 
-    @property
-    def pid(self) -> int:
-        """The number of the process it runs in."""
-
     def stop(self, *, at_once: bool) -> None:
         """Close the channel and wait until it is gone; `at_once` does not ask first."""
 
@@ -40,15 +36,10 @@ class ProcessRank:
                 entry,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=_environment(),
+                env=child_environment(),
                 start_new_session=True,
             )
         self.channel = Channel(ours)
-
-    @property
-    def pid(self) -> int:
-        """See Rank."""
-        return self._process.pid
 
     def stop(self, *, at_once: bool) -> None:
         """See Rank."""
@@ -60,7 +51,7 @@ class ProcessRank:
         self._process.wait()
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Ours, with the package on the path wherever it was found, and threads that sleep while they wait."""
     folder = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))

@@ -67,13 +67,18 @@ class Line:
             self._closed = True
             self._changed.notify_all()
 
-    @contextmanager
-    def _in_line(self) -> Iterator[object]:
-        ticket = object()
+    def demand_place(self) -> None:
+        """Refuse at once, before anything was spent on the visitor, if there is neither a seat nor a place in line."""
         with self._changed:
             is_free = not self._tickets and self._used < self._seats
             if not is_free and len(self._tickets) >= self._length:
                 raise self._refusal(len(self._tickets) + 1)
+
+    @contextmanager
+    def _in_line(self) -> Iterator[object]:
+        ticket = object()
+        with self._changed:
+            self.demand_place()
             self._tickets.append(ticket)
         try:
             yield ticket

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -26,11 +25,6 @@ class ThreadRank:
             target=serve, args=(Channel(theirs), build, lambda: None), name="rank", daemon=True
         )
         self._thread.start()
-
-    @property
-    def pid(self) -> int:
-        """See launch.Rank."""
-        return os.getpid()
 
     def stop(self, *, at_once: bool) -> None:
         """See launch.Rank."""

@@ -40,7 +40,7 @@ class Start:
     rank: int
     world: int
     warm_up: bool
-    """Make a chunk for nobody before being ready; not when visitors wait, whose first chunk does as well."""
+    """Make a chunk for nobody before being ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,13 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Check:
+    """Make a chunk for nobody (stream 0) and look at it. Answer: Checked."""
+
+    stream: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Close:
     """Forget a stream. No answer."""
 
@@ -88,6 +95,7 @@ class Ready:
     """The engine is built and warm. `info`: the fields of EngineInfo."""
 
     info: dict[str, Any]
+    process: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +136,14 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Whether the engine still makes of the same input what it made before."""
+
+    stream: int
+    fine: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """An order was done by a rank that is not the first: only the first sends results."""
 
@@ -141,8 +157,8 @@ class Beat:
     progress: int
 
 
-Message = Start | Open | Restore | Step | Close | Ready | Opened | Chunk | Failed | Done | Beat
-Order = Open | Restore | Step | Close
+Message = Start | Open | Restore | Step | Check | Close | Ready | Opened | Chunk | Failed | Checked | Done | Beat
+Order = Open | Restore | Step | Check | Close
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 

@@ -17,6 +17,8 @@ from flashtalk.config import StreamConfig
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.types import VideoChunk
 
+State = Literal["starting", "ready", "recovering", "closed", "asleep"]
+"""asleep: a variant that nobody uses; the first who does starts it."""
 OnPlace = Callable[[int], None]
 """Told the place in line, 1 being next, whenever it changes and about once a second; what it raises ends the wait."""
 
@@ -27,7 +29,7 @@ class ServiceStatus:
 
     ready: bool
     """Whether the engine computes now; false while it starts, recovers or hangs."""
-    state: Literal["starting", "ready", "recovering", "closed"]
+    state: State
     seats_used: int
     seats_free: int
     queue_length: int
@@ -40,9 +42,11 @@ class ServiceStatus:
     progress_age_s: float = 0.0
     """Seconds since the engine last showed progress; it does so when idle too."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Since the start: opens, opened (restores), chunk, failed, frames, died, hung, refused."""
+    """Since the start: opens, opened (restores), chunk, failed, checked, frames, died, hung, wrong, refused."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Spent on opens, opened, chunk, failed."""
+    variants: Mapping[str, ServiceStatus] = field(default_factory=dict)
+    """The same of each variant; whether they are ready says nothing about the house."""
 
 
 class Stream(Protocol):
@@ -93,6 +97,17 @@ class Client(Protocol):
     @property
     def info(self) -> EngineInfo:
         """What runs."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of other engines to compare with, see ServingConfig.variants; this one is not among them."""
+
+    def variant(self, name: str) -> Client:
+        """That engine, shared by all who ask; never waits. Who first opens a stream or asks for `info` starts it.
+
+        It ends when nobody used it for ServingConfig.variant_idle_s, and with this client; its `close` does nothing.
+        Raises InputError (code variant).
+        """
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """The stream settings with changes, checked against the model. Raises InputError, ConfigError."""

@@ -188,11 +188,13 @@ class Seat:
         self.close()
 
     def wait_open(self) -> None:
-        """Until the engine took the portrait. Raises what it said about it, WorkerLost."""
+        """Until the engine took the portrait. Raises what it said about it, WorkerLost, SessionClosed."""
         with self._news:
             self._news.wait_for(lambda: self._is_open or self.is_over)
             if self._error:
                 raise self._error
+            if self._closed:
+                raise SessionClosed("the house was closed before this stream was open; connect again")
 
     # The supervisor's side; it holds the lock.
 
@@ -303,7 +305,8 @@ class Seat:
         start = self._border.start + len(chunk.samples)
         self._made = chunk.index + 1
         self._borders[self._made] = _Border(chunk.snapshot, start, chunk.needs)
-        self._borders.pop(self._made - REWINDABLE_CHUNKS - 1, None)
+        oldest = min(self._made - REWINDABLE_CHUNKS, self._taken)
+        self._borders = {index: border for index, border in self._borders.items() if index >= oldest}
         self._interrupted, self._strikes = False, 0
         made = VideoChunk(
             chunk.index,

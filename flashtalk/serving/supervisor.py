@@ -6,22 +6,21 @@ Made by client.py. One lock for everything here and in the seats; two threads: o
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Literal
 
 from flashtalk.config import Config
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
 from flashtalk.serving.group import Answer, RankGroup
 from flashtalk.serving.launch import Rank
-from flashtalk.serving.messages import Chunk, Close, Failed, Open, Order
+from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order
+from flashtalk.serving.protocol import State
 from flashtalk.serving.scheduler import most_urgent
 from flashtalk.serving.seat import Seat, error_of
-
-State = Literal["starting", "ready", "recovering", "closed"]
 
 WATCH_S = 0.2
 """How often the watch looks when nothing wakes it."""
@@ -29,9 +28,6 @@ AWAY_S = 1.0
 """If the watch itself was late by this, the machine stood still: silence meanwhile is nobody's fault."""
 BACK_OFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pause before a start, by the number of engines in a row that were lost before they made a chunk."""
-
-SPARE_AFTER_S = 10.0
-"""The spare process starts when the engine has been ready for so long: first visitors come first."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +51,10 @@ class Supervisor:
         self._error: FlashTalkError | None = None
         self._busy: tuple[Order, float] | None = None
         self._warm_shapes: set[tuple[int, ...]] = set()
-        self._lost_s = self._ready_s = time.monotonic()
+        self._lost_s = time.monotonic()
         self._generation = 0
-        self._spare: list[Rank] | None = None
+        self._proven_s = time.monotonic()
+        self._in_doubt = False
         self._threads = [
             threading.Thread(target=self._watch, name="watch", daemon=True),
             threading.Thread(target=self._give_orders, name="orders", daemon=True),
@@ -99,7 +96,7 @@ class Supervisor:
     def processes(self) -> tuple[int, ...]:
         """Of the group that runs now."""
         group = self._group
-        return group.pids if group else ()
+        return group.processes if group else ()
 
     @property
     def generation(self) -> int:
@@ -129,12 +126,13 @@ class Supervisor:
         failures = 0
         while self._state != "closed":
             self._pause(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
-            made = self.counts["chunk"]
+            made = self._made()
             self._live()
-            failures = 1 if self.counts["chunk"] > made else failures + 1
+            failures = 1 if self._made() > made else failures + 1
         self._dismiss()
-        for rank in self._spare or ():
-            rank.stop(at_once=True)
+
+    def _made(self) -> int:
+        return self.counts["chunk"] + self.counts["checked"]
 
     def _live(self) -> None:
         """One group's life."""
@@ -142,6 +140,9 @@ class Supervisor:
             group = self._launch()
         except OSError as error:
             _log.error("no process could be started: %s", error)
+            with self._change:
+                if self._info is None:
+                    self._fail(None)
             return
         if group is None:
             return
@@ -155,8 +156,8 @@ class Supervisor:
             if self._state == "closed":
                 return None
             self._generation += 1
-        ranks, self._spare = self._spare or self._make_ranks(), None
-        return RankGroup(ranks, self._config, not self._seats, self._hear, self.stirred)
+        # A successor is ready without a warm chunk: it makes one as soon as nobody waits.
+        return RankGroup(self._make_ranks(), self._config, self._generation == 1, self._hear, self.stirred)
 
     def _await_ready(self, group: RankGroup) -> bool:
         limit_s = time.monotonic() + self._config.serving.start_s
@@ -171,7 +172,8 @@ class Supervisor:
             self._info = EngineInfo(**group.info)  # type: ignore[arg-type]
             self._group, self._state, self._busy = group, "ready", None
             self._warm_shapes.clear()
-            self._ready_s = time.monotonic()
+            self._proven_s = time.monotonic() if self._generation == 1 else -math.inf
+            self._in_doubt = False
             self._change.notify_all()
             return True
 
@@ -179,9 +181,6 @@ class Supervisor:
         """Until it is lost or we are closed."""
         while not group.lost and self._state != "closed":
             self._look_at(group)
-            wants_spare = self._config.serving.spare and self._spare is None
-            if wants_spare and time.monotonic() - self._ready_s > SPARE_AFTER_S:
-                self._spare = self._make_ranks()
 
     def _look_at(self, group: RankGroup) -> None:
         with self._change:
@@ -259,7 +258,7 @@ class Supervisor:
                 self._dismiss()
                 group, orders = self._group, self._next_orders()
                 if not orders:
-                    self._change.wait()
+                    self._change.wait(self._config.serving.canary_s)
             for order in orders:
                 if group:
                     group.send(order)
@@ -271,11 +270,16 @@ class Supervisor:
         orders: list[Order] = [Close(stream=number) for number in self._gone]
         self._gone.clear()
         seat = None if self._busy else most_urgent(seat for seat in self._seats.values() if seat.has_order)
-        if seat:
-            order = seat.order()
+        order = Check(stream=0) if self._must_check(wanted=seat is not None) else seat.order() if seat else None
+        if order:
             self._busy = (order, time.monotonic())
             orders.append(order)
         return orders
+
+    def _must_check(self, *, wanted: bool) -> bool:
+        """Whether the engine should show that it can make a chunk: when idle for long, or at once if in doubt."""
+        is_stale = time.monotonic() - self._proven_s > self._config.serving.canary_s
+        return not self._busy and (self._in_doubt or (is_stale and not wanted))
 
     def _hear(self, group: RankGroup, answer: Answer) -> None:
         now_s = time.monotonic()
@@ -285,12 +289,22 @@ class Supervisor:
             order, began_s = self._busy
             self._busy = None
             self._note(order, answer, now_s - began_s)
+            self._judge(group, answer, now_s)
             seat = self._seats.get(answer.stream)
-            if seat:
+            if seat and not isinstance(answer, Checked):
                 if isinstance(answer, Chunk):
                     self._warm_shapes.add(seat.shape)
                 seat.answered(answer, now_s)
             self._change.notify_all()
+
+    def _judge(self, group: RankGroup, answer: Answer, now_s: float) -> None:
+        match answer:
+            case Chunk() | Checked(fine=True):
+                self._proven_s, self._in_doubt = now_s, False
+            case Checked():
+                group.lose("wrong")
+            case Failed(code="not_finite"):
+                self._in_doubt = True
 
     def _note(self, order: Order, answer: Answer, took_s: float) -> None:
         is_new = isinstance(order, Open) and not isinstance(answer, Failed)

@@ -6,10 +6,12 @@ Run by worker_process.py in a process of its own and by local.py in a thread.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 
+import numpy as np
 import torch
 
 from flashtalk.config import Config, StreamConfig
@@ -20,6 +22,8 @@ from flashtalk.pipeline.session import Session
 from flashtalk.serving.messages import (
     Beat,
     Channel,
+    Check,
+    Checked,
     Chunk,
     Close,
     Done,
@@ -34,6 +38,8 @@ from flashtalk.serving.messages import (
     Step,
 )
 
+WRONG = 4.0
+"""A known picture that differs by more in the mean, of 256 levels, tells that the engine is ill."""
 LOOK_S = 0.25
 """How often an idle rank looks up: what its heart tells is its own progress, not that of the thread that beats."""
 
@@ -47,10 +53,9 @@ def serve(channel: Channel, build: Callable[[Config], Engine], on_gone: Callable
         if not isinstance(start, Start):
             return
         with Heart(channel, float(start.config["serving"]["beat_s"]), on_gone) as heart:
-            engine = _built(channel, start, build, heart)
-            if engine:
-                with engine:
-                    Worker(engine, channel, heart, leads=start.rank == 0).run()
+            worker = _built(channel, start, build, heart)
+            if worker:
+                worker.run()
     except (EOFError, OSError):
         on_gone()
     finally:
@@ -97,18 +102,27 @@ class Worker:
         self._channel = channel
         self._heart = heart
         self._leads = leads
+        self._canary = Canary(engine)
         self._sessions: dict[int, Session] = {}
+
+    def warm_up(self) -> None:
+        """Reserve memory now, so that no visitor waits for it. Raises what the engine does."""
+        self._canary.sing()
 
     def run(self) -> None:
         """Until the channel ends: EOFError, OSError."""
-        self._channel.send(Ready(info=asdict(self._engine.info)))
+        with self._engine:
+            self._serve()
+
+    def _serve(self) -> None:
+        self._channel.send(Ready(info=asdict(self._engine.info), process=os.getpid()))
         while True:
             message = self._channel.receive(LOOK_S)
             self._heart.tick()
             if isinstance(message, Close):
                 self._forget(message.stream)
             elif isinstance(message, Order):
-                answer = self._done(message)
+                answer = self._checked() if isinstance(message, Check) else self._done(message)
                 self._channel.send(answer if self._leads else Done(stream=message.stream))
 
     def _done(self, order: Open | Restore | Step) -> Message:
@@ -119,6 +133,15 @@ class Worker:
         except Exception as error:
             self._forget(order.stream)
             return failed(_told(error), order.stream, order.epoch)
+
+    def _checked(self) -> Checked:
+        try:
+            return Checked(stream=0, fine=self._canary.sing())
+        except torch.AcceleratorError:
+            raise
+        except Exception:
+            _log.exception("the engine made no chunk in its idle time")
+            return Checked(stream=0, fine=False)
 
     def _begin(self, order: Open | Restore) -> Opened:
         self._forget(order.stream)
@@ -158,6 +181,30 @@ class Worker:
             session.close()
 
 
+class Canary:
+    """A chunk for nobody, always of the same grey picture and silence: if it comes out otherwise, the engine is ill."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known_FHWC: np.ndarray | None = None
+
+    def sing(self) -> bool:
+        """Whether the chunk is as the first one was. Raises what the engine does."""
+        frames_FHWC = self._made()
+        if self._known_FHWC is None:
+            self._known_FHWC = frames_FHWC
+        return bool(np.abs(frames_FHWC - self._known_FHWC).mean() <= WRONG)
+
+    def _made(self) -> np.ndarray:
+        stream = self._engine.config.stream
+        session = self._engine.open(np.full((stream.height, stream.width, 3), 128, np.uint8))
+        try:
+            session.push(np.zeros(2 * stream.chunk_frames * stream.samples_per_frame, np.float32))
+            return session.step().frames_FHWC.astype(np.float32)
+        finally:
+            session.close()
+
+
 def failed(error: FlashTalkError, stream: int = 0, epoch: int = 0) -> Failed:
     """An error as a message."""
     return Failed(stream=stream, epoch=epoch, error=type(error).__name__, code=error.code, message=str(error))
@@ -171,13 +218,14 @@ def _told(error: Exception) -> FlashTalkError:
     return EngineError("this stream failed by a fault of ours; it was logged, others go on", code="fault")
 
 
-def _built(channel: Channel, start: Start, build: Callable[[Config], Engine], heart: Heart) -> Engine | None:
+def _built(channel: Channel, start: Start, build: Callable[[Config], Engine], heart: Heart) -> Worker | None:
     try:
         engine = build(from_tree(Config, start.config))
         engine.on_progress(heart.tick)
-        if start.warm_up and not engine.config.runtime.compile:
-            engine.warm_up(chunks=1)
-        return engine
+        worker = Worker(engine, channel, heart, leads=start.rank == 0)
+        if start.warm_up:
+            worker.warm_up()
+        return worker
     except FlashTalkError as error:
         channel.send(failed(error))
         return None

@@ -5,31 +5,38 @@ To add a tab: one file in ui/tabs with TITLE (a key of its TEXTS), TEXTS and `bu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 import fastapi
 import gradio as gr
+from fastapi.routing import Mount
 
 from flashtalk.config_app import DoorConfig, UiConfig
 from flashtalk.serving.door import Door
 from flashtalk.serving.protocol import Client
-from flashtalk.ui import frame, pickers, routes, samples, status, theme
+from flashtalk.ui import frame, house, pickers, routes, samples, status, theme
 from flashtalk.ui import settings as film_settings
+from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.prelude import Prelude
+from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tabs import compare, long_video, microphone, upload
 from flashtalk.ui.texts import Pair, Texts
 from flashtalk.ui.tokens import load_tokens
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
 _MIB = 1 << 20
-_SWEEP_S = 60
+_PRIVATE = ("films", "jobs", "secret", "lock")
+"""Of the app's folder; what is left is Gradio's cache, which Gradio itself must be able to serve."""
 
 
 class Tab(Protocol):
-    """What a module in ui/tabs offers; `routes(context) -> fastapi.APIRouter` is optional."""
+    """What a module in ui/tabs offers; optional: `routes(context) -> fastapi.APIRouter`; HEAD, links to its styles."""
 
     TITLE: str
     TEXTS: dict[str, Pair]
@@ -39,6 +46,7 @@ class Tab(Protocol):
 
 
 TABS: tuple[Tab, ...] = (upload, microphone, long_video, compare)
+_WORDED = (frame, house, status, film_settings, samples, pickers)
 
 
 def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = None) -> UiContext:
@@ -49,9 +57,7 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
         client=client,
         settings=settings,
         door=Door(door),
-        texts=Texts(
-            frame.TEXTS, status.TEXTS, film_settings.TEXTS, samples.TEXTS, pickers.TEXTS, *(tab.TEXTS for tab in TABS)
-        ),
+        texts=Texts(*(part.TEXTS for part in _WORDED), *(tab.TEXTS for tab in TABS)),
         tokens=load_tokens(folder),
         folder=folder,
         assets=ASSETS,
@@ -62,8 +68,9 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
 def build_app(client: Client, settings: UiConfig, context: UiContext | None = None) -> gr.Blocks:
     """All tabs as Gradio Blocks."""
     context = context or make_context(client, settings)
-    age_s = round(context.door.config.upload_age_s)
-    with gr.Blocks(title="FlashTalk", analytics_enabled=False, delete_cache=(_SWEEP_S, age_s)) as blocks:
+    # What ships with the app is served from where it lies, never copied among the visitors' files, which are removed.
+    gr.set_static_paths([context.assets / "portraits", context.assets / "speech"])
+    with gr.Blocks(title="FlashTalk", analytics_enabled=False) as blocks:
         frame.build_header(context)
         with gr.Tabs(elem_id="ft-tabs"):
             for tab in TABS:
@@ -84,7 +91,10 @@ def mount(
     """The web app: our routes first, then Gradio's page at /. `auth`: a name and a password for the page."""
     context = make_context(client, settings, door)
     blocks = build_app(client, settings, context)
-    app = fastapi.FastAPI(title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None)
+    cleaner = Cleaner(_rules(context))
+    app = fastapi.FastAPI(
+        title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_cleaned(cleaner)
+    )
     for router in (routes.build_routes(context), *_routers(context)):
         app.include_router(router)
     app = gr.mount_gradio_app(
@@ -96,8 +106,9 @@ def mount(
         footer_links=["api"],
         run_history=False,
         auth=auth,
+        root_path=settings.root_path or None,
         allowed_paths=[],
-        blocked_paths=[str(context.folder)],
+        blocked_paths=[str(context.folder / name) for name in _PRIVATE],
         favicon_path=str(theme.STATIC / "icon.png"),
         show_error=True,
         max_file_size=settings.upload_max_mib * _MIB,
@@ -108,10 +119,29 @@ def mount(
         mcp_server=False,
         theme=theme.build_theme(),
         css_paths=[theme.STATIC / "style.css"],
-        head=theme.head(),
     )
-    app.add_middleware(routes.Guard, rate=context.rate)
+    pages = next(route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
+    app.add_middleware(Shutters, uploads=Path(gr.utils.get_upload_folder()))
+    app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
+    app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None)
     return app
+
+
+def _rules(context: UiContext) -> tuple[Rule, ...]:
+    ages = context.door.config
+    return (
+        Rule(Path(gr.utils.get_upload_folder()), ages.upload_age_s),
+        Rule(context.folder / "films", ages.output_age_s),
+    )
+
+
+def _cleaned(cleaner: Cleaner) -> Callable[[fastapi.FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: fastapi.FastAPI) -> AsyncIterator[None]:
+        with cleaner:
+            yield
+
+    return lifespan
 
 
 def _routers(context: UiContext) -> Iterator[fastapi.APIRouter]:

@@ -87,6 +87,11 @@ class VoiceInput(gr.Audio, metaclass=_Quiet):
 
     is_template = True
 
+    def api_info(self) -> dict[str, Any]:
+        """What programs give, without a lecture on Gradio's classes."""
+        about = {name: value for name, value in super().api_info().items() if name != "description"}
+        return about | {"additional_description": "A local filepath or publicly available URL."}
+
     def preprocess(self, payload: FileData | None) -> str | None:
         """The path."""
         return None if payload is None else payload.path

@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from flashtalk.config import StreamConfig
+from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import SessionClosed
 from flashtalk.media.encode import MediaFormat
 from flashtalk.media.label import label_frames
 from flashtalk.media.segments import Segment, SegmentStream
-from flashtalk.serving.protocol import Client
+from flashtalk.serving.protocol import Client, Stream
 from flashtalk.types import VideoChunk
 from flashtalk.ui.material import TRACK_RATE, Voice
 
@@ -32,32 +33,44 @@ _TICK_S = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What film is wanted. `changes` are fields of StreamConfig; portrait_HWC is RGB uint8."""
+    """What film is wanted. `changes` are fields of StreamConfig; portrait_HWC is RGB uint8.
+
+    model: one of the client's variants, "" for the engine itself. watched: it plays while it is made.
+    """
 
     portrait_HWC: np.ndarray = field(repr=False)
     voice: Voice = field(repr=False)
     prompt: str = ""
     seed: int = 0
     label: bool = True
+    model: str = ""
+    watched: bool = False
     changes: Mapping[str, object] = field(default_factory=dict)
 
-    def stream(self, client: Client) -> StreamConfig:
-        """The settings, checked. InputError, ConfigError."""
-        return client.stream(seed=self.seed, **self._stream_changes())
 
-    def _stream_changes(self) -> dict[str, object]:
-        return {"lookahead_frames": LOOKAHEAD_FRAMES, **self.changes}
+def engine_of(client: Client, model: str) -> Client:
+    """What makes films of this model: a variant of the client, or itself for "". InputError for an unknown one."""
+    return client.variant(model) if model else client
+
+
+def stream_changes(seed: int, changes: Mapping[str, object]) -> dict[str, Any]:
+    """Settings of a film's stream, for Client.stream and Client.open."""
+    return {"seed": seed, "lookahead_frames": LOOKAHEAD_FRAMES, **changes}
 
 
 @dataclass(frozen=True)
 class Made:
-    """One chunk of the film. frames_FHWC as the model made them; at_s: seconds since the order."""
+    """One chunk of the film. frames_FHWC: as the model made them.
+
+    at_s: seconds since the order. took_s: since the chunk before; for the first one what it took by itself, without
+    the portrait and the wait for a seat.
+    """
 
     segment: Segment
     frames_FHWC: np.ndarray = field(repr=False)
     frames_done: int
-    frames_total: int
     at_s: float
+    took_s: float
 
 
 @dataclass(frozen=True)
@@ -72,16 +85,21 @@ _Message = Event | BaseException | None
 
 
 class Film:
-    """One film in the making; a context: leaving it stops the work. Iterate over it for events, in time for playing."""
+    """One film in the making; a context: leaving it stops the work. Iterate over it for events as they come.
+
+    Raises InputError and ConfigError for settings that the model cannot do.
+    """
 
     def __init__(self, client: Client, order: Order) -> None:
-        self._client = client
+        self._client = engine_of(client, order.model)
         self._order = order
-        self.stream = order.stream(client)
+        self.stream = self._client.stream(**stream_changes(order.seed, order.changes))
         self.frames_total = -(-len(order.voice.speech_S) // self.stream.samples_per_frame)
         self._messages: queue.Queue[_Message] = queue.Queue(_AHEAD_CHUNKS)
         self._stop = threading.Event()
+        self._seat: Stream | None = None
         self._started_s = time.perf_counter()
+        self._last_s = 0.0
         self._thread = threading.Thread(target=self._work, name="film", daemon=True)
 
     def __enter__(self) -> Film:
@@ -92,13 +110,25 @@ class Film:
         self.cancel()
 
     def cancel(self) -> None:
-        """Stop soon; allowed at any time, from any thread."""
+        """Stop now and free the seat; allowed at any time, from any thread."""
         self._stop.set()
+        if self._seat:
+            self._seat.close()
 
     @property
-    def new_frames(self) -> int:
+    def chunk_frames(self) -> int:
         """Frames that a chunk adds."""
         return self.stream.chunk_frames - self.stream.motion_frames
+
+    @property
+    def model(self) -> EngineInfo:
+        """What makes it."""
+        return self._client.info
+
+    @property
+    def visitors(self) -> int:
+        """Who share its model now, itself included."""
+        return self._client.status().seats_used
 
     def __iter__(self) -> Iterator[Event | None]:
         """What happens, until the film is complete or cancelled; None now and then. Raises what the client raises."""
@@ -129,27 +159,37 @@ class Film:
         tracks = order.voice.track_SC.shape[1]
         media = MediaFormat(width=stream.width, height=stream.height, sample_rate=TRACK_RATE, channels=tracks)
         segments, done = SegmentStream(media), 0
-        with self._client.open(
-            order.portrait_HWC,
-            prompt=order.prompt,
-            seed=order.seed,
-            realtime=True,
-            on_place=self._wait_in_line,
-            **order._stream_changes(),
-        ) as seat:
+        with self._open() as seat:
+            self._seat = seat
             seat.feed(order.voice.speech_S)
             seat.finish()
             while not self._stop.is_set() and (chunk := seat.next(_PATIENCE_S)) is not None:
                 first, done = done, done + len(chunk.frames_FHWC)
                 self._tell(self._encode(segments, chunk, first, done))
 
+    def _open(self) -> Stream:
+        order = self._order
+        return self._client.open(
+            order.portrait_HWC,
+            prompt=order.prompt,
+            realtime=order.watched,
+            on_place=self._wait_in_line,
+            **stream_changes(order.seed, order.changes),
+        )
+
     def _encode(self, segments: SegmentStream, chunk: VideoChunk, first: int, done: int) -> Made:
-        last = done >= self.frames_total
+        got_s, last = self._clock_s(), done >= self.frames_total
         per_frame = TRACK_RATE // self.stream.fps
         samples = self._order.voice.track_SC[first * per_frame : None if last else done * per_frame]
         frames_FHWC = label_frames(chunk.frames_FHWC) if self._order.label else chunk.frames_FHWC
         segment = segments.encode(frames_FHWC, samples, last=last)
-        return Made(segment, chunk.frames_FHWC, done, self.frames_total, time.perf_counter() - self._started_s)
+        began_s = self._last_s if first else got_s - chunk.timings_s.get("total", got_s)
+        self._last_s = self._clock_s()
+        return Made(segment, chunk.frames_FHWC, done, self._last_s, self._last_s - began_s)
+
+    def _clock_s(self) -> float:
+        """Since the order."""
+        return time.perf_counter() - self._started_s
 
     def _wait_in_line(self, place: int) -> None:
         if self._stop.is_set():

@@ -1,16 +1,14 @@
-"""Finished films on disk: where they lie, how a visitor fetches them, when they go. Used by ui/tabs and ui/routes."""
+"""Finished films on disk: where they lie, how a visitor fetches them. Used by ui/tabs and ui/routes."""
 
 from __future__ import annotations
 
 import re
 import secrets
-import shutil
-import threading
-import time
 from html import escape
 from pathlib import Path
 
 import fastapi
+import gradio as gr
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from flashtalk.errors import InputError
@@ -19,41 +17,26 @@ from flashtalk.ui.context import UiContext
 _PURPOSE = "film"
 _NAMES = {"film.mp4": "video/mp4", "film.flashtalk.json": "application/json"}
 _ID = re.compile(r"[0-9a-f]{32}")
-_SWEEP_S = 60.0
 
 
 class FilmStore:
-    """Folders of finished films below the app's own; each has a random name and goes after `output_age_s`."""
+    """Folders of finished films below the app's own; each has a random name. ui/cleaning.py removes old ones."""
 
     def __init__(self, context: UiContext) -> None:
         self._context = context
         self._folder = context.folder / "films"
         self._folder.mkdir(exist_ok=True, mode=0o700)
-        self._lock = threading.Lock()
-        self._swept_s = 0.0
 
     def new(self) -> Path:
-        """An empty folder for one film; what is too old goes on the way."""
-        self.sweep()
+        """An empty folder for one film."""
         folder = self._folder / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         return folder
 
     def address(self, path: Path) -> str:
-        """Where its visitor, and who else gets the address from them, can fetch a file of `new()`."""
+        """Where its visitor, and who else gets the address from them, can fetch a file of `new()`; below the page's."""
         token = self._context.tokens.issue(_PURPOSE, path.parent.name, self._context.door.config.output_age_s)
-        return f"/ft/films/{token}/{path.name}"
-
-    def sweep(self) -> None:
-        """Remove what is older than allowed; at most once a minute."""
-        with self._lock:
-            if time.monotonic() - self._swept_s < _SWEEP_S and self._swept_s:
-                return
-            self._swept_s = time.monotonic()
-        oldest = time.time() - self._context.door.config.output_age_s
-        for folder in self._folder.iterdir():
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+        return f"ft/films/{token}/{path.name}"
 
     def routes(self) -> fastapi.APIRouter:
         """`GET /ft/films/{token}/{name}`: the file, or 404 for anything that is not the token's."""
@@ -75,6 +58,13 @@ class FilmStore:
             return None
         path = self._folder / film / name
         return path if _ID.fullmatch(film) and name in _NAMES and path.is_file() else None
+
+
+def new_folder() -> Path:
+    """A folder of its own in Gradio's cache, whose files are served to who knows their names, and cleaned by age."""
+    folder = Path(gr.utils.get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
 
 
 def download_links(links: list[tuple[str, str]]) -> str:

@@ -14,8 +14,7 @@ TEXTS: dict[str, Pair] = {
         "Hours of sound are fine. Close the page, come back tomorrow: it goes on, and what is there can be watched.",
         "数小时的声音也可以。关闭页面、明天再来：生成不会中断，已完成的部分随时可看。",
     ),
-    "long.face": ("Face", "人物"),
-    "long.voice": ("Voice", "声音"),
+    "long.talk": ("A minute's talk", "一分钟演讲"),
     "long.name": ("Name of the film", "视频名称"),
     "long.name_hint": ("My talk", "我的演讲"),
     "long.go": ("Make this film", "生成视频"),
@@ -23,13 +22,19 @@ TEXTS: dict[str, Pair] = {
 }
 
 WORDS: dict[str, Pair] = {
-    "none": ("No films yet. Choose a face and a voice, and start one.", "还没有视频。选择人物和声音后开始。"),
+    "none": (
+        "No films yet. A face and a minute of speech are chosen: press the button and watch.",
+        "还没有视频。人物和一分钟的声音已选好：按下按钮即可观看。",
+    ),
+    "taking": ("Your sound is being read; hours take a minute or two.", "正在读取声音；数小时的声音需要一两分钟。"),
     "waiting": ("Waiting, place {place}", "等待中，第 {place} 位"),
     "rendering": ("Being made", "生成中"),
     "paused": ("Paused", "已暂停"),
     "done": ("Ready", "已完成"),
     "failed": ("Stopped by a problem", "因故障停止"),
     "cancelled": ("Cancelled", "已取消"),
+    "asked": ("Stops at the end of this chunk", "将在当前片段结束后停止"),
+    "kept": ("{size}, kept until {day}", "{size}，保留至 {day}"),
     "left": ("{time} left", "剩余 {time}"),
     "fps": ("{fps} frames a second", "{fps} 帧/秒"),
     "pause": ("Pause", "暂停"),
@@ -45,13 +50,13 @@ WORDS: dict[str, Pair] = {
     "sharpness": ("sharpness", "清晰度"),
     "colour": ("colour shift", "色偏"),
     "drift_hint": (
-        "Level lines mean that nothing drifts away from the portrait.",
-        "曲线平稳表示画面没有偏离原照片。",
+        "Level lines mean no drift; the dashed line is the portrait itself. Press on a moment to watch it.",
+        "曲线平稳表示没有偏离；虚线为原照片。点击图表可跳到该时刻。",
     ),
     "again": ("Make a part again", "重做一段"),
     "again_hint": (
-        "The seconds between the two are made anew, as a film of its own beside this one.",
-        "两个时间点之间的内容将重新生成，另存为一部新视频。",
+        "Pause where it should begin. The seconds are made anew, as a film of its own beside this one.",
+        "在需要重做的起点暂停。该段将重新生成，另存为一部新视频。",
     ),
     "from": ("from second", "从第几秒"),
     "to": ("to second", "到第几秒"),
@@ -59,21 +64,32 @@ WORDS: dict[str, Pair] = {
     "part": ("seconds {from} to {to} again", "重做第 {from} 至 {to} 秒"),
 }
 
-HEAD = '<link rel="stylesheet" href="/ft/public/static/long_video.css">'
-SCRIPT = 'import("/ft/public/static/long_video.js").then((module) => module.start(element));'
+WHY: dict[str, str] = {
+    "disk_full": "服务器磁盘空间不足，视频已暂停；稍后可继续。",
+    "overloaded": "您的视频或排队的视频太多，请稍后再试，或先删除一部。",
+    "worker_lost": "生成引擎多次中断；请稍后继续。",
+    "session_model": "服务器上的模型已更换，请重新生成这部视频。",
+    "encoder_changed": "服务器上的编码器已更换，请重新生成这部视频。",
+    "job_damaged": "这部视频的文件已损坏，请重新生成。",
+    "film_short": "引擎提前结束了这部视频，请再试一次。",
+    "span_range": "请填写两个时刻（秒），后者较晚，且在视频之内。",
+    "job_unknown": "没有这部视频；可能已到期删除。",
+    "token_refused": "此页面已过期，请重新加载。",
+    "inside": "内部出错；可尝试继续生成。",
+}
+"""Chinese for errors, by their code; in English the server's own sentence says more."""
 
-
-def lead(texts: Texts) -> str:
-    """The words above the tab."""
-    return f'<div class="ft-lead"><h2>{texts.html("long.lead")}</h2><p>{texts.html("long.lead_more")}</p></div>'
+HEAD = '<link rel="stylesheet" href="ft/public/static/long_video.css">'
+SCRIPT = 'import(new URL("ft/public/static/long_video.js", document.baseURI)).then((module) => module.start(element));'
 
 
 def markup(texts: Texts) -> str:
     """Player, drift meter and the list; the script fills them."""
-    words = escape(json.dumps(WORDS, ensure_ascii=False), quote=True)
+    words, why = (escape(json.dumps(tree, ensure_ascii=False), quote=True) for tree in (WORDS, WHY))
     return f"""
-<section class="ft-long" data-words="{words}" data-state="none">
-  <div class="ft-long-stage"><video playsinline controls preload="metadata" aria-label="FlashTalk"></video></div>
+<section class="ft-long" data-words="{words}" data-why="{why}" data-state="none">
+  <div class="ft-long-stage ft-video"><div class="empty"></div>
+  <video playsinline controls preload="metadata" aria-label="FlashTalk"></video></div>
   <p class="ft-long-note" role="status" aria-live="polite"></p>
   <div class="ft-long-detail" hidden></div>
   <h3>{texts.html("long.films")}</h3>

@@ -21,7 +21,7 @@ from flashtalk.errors import FlashTalkError, InputError
 from flashtalk.media.mp4 import part_path
 from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
-from flashtalk.serving.jobs.rows import Row, playlist
+from flashtalk.serving.jobs.rows import Row, pieces, playlist
 from flashtalk.serving.jobs.shelf import View
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.tokens import Tokens
@@ -78,7 +78,7 @@ def job_routes(room: JobRoom, tokens: Tokens) -> fastapi.APIRouter:
     return router
 
 
-def described(view: View) -> dict[str, Any]:
+def described(view: View, room: JobRoom) -> dict[str, Any]:
     """A film as its visitor may know it."""
     job, fps = view.job, view.job.stream.fps
     return {
@@ -86,6 +86,7 @@ def described(view: View) -> dict[str, Any]:
         "title": job.title,
         "state": job.state,
         "reason": job.reason,
+        "reason_code": job.reason_code,
         "frames": view.job.frames,
         "goal_frames": job.goal_frames,
         "frames_a_second": fps,
@@ -95,10 +96,12 @@ def described(view: View) -> dict[str, Any]:
         "place": view.place,
         "chunks": len(view.rows),
         "created_s": round(job.created_s),
+        "kept_until_s": round(room.kept_until_s(job)),
+        "bytes": room.folder(job.id).bytes(),
         "width": job.stream.width,
         "height": job.stream.height,
         "span_s": [job.span.first / fps, job.span.end / fps] if job.span else None,
-        "media": f"/ft/jobs/media/{job.id}/{job.token}/",
+        "media": f"ft/jobs/media/{job.id}/{job.token}/",
     }
 
 
@@ -127,13 +130,13 @@ def _add_lists(router: fastapi.APIRouter, room: JobRoom, tokens: Tokens) -> None
 
     @router.get("")
     def films(visitor: Visitor = "") -> Response:
-        return _answer(lambda: [described(view) for view in room.jobs(owner_of(tokens, visitor))])
+        return _answer(lambda: [described(view, room) for view in room.jobs(owner_of(tokens, visitor))])
 
     @router.get("/{job_id}")
     def film(job_id: str, visitor: Visitor = "") -> Response:
         def both() -> dict[str, Any]:
             view = room.view(owner_of(tokens, visitor), job_id)
-            return described(view) | {"drift": drift_curve(view.rows, view.job.stream.fps)}
+            return described(view, room) | {"drift": drift_curve(view.rows, view.job.stream.fps)}
 
         return _answer(both)
 
@@ -148,7 +151,7 @@ def _add_actions(router: fastapi.APIRouter, room: JobRoom, tokens: Tokens) -> No
             job, wanted = room.job(owner, job_id), _Again.of(tree)
             first, end = (round(seconds * job.stream.fps) for seconds in (wanted.first_s, wanted.end_s))
             new = room.again(owner, job_id, first, min(end, job.total_frames), wanted.seed, wanted.key)
-            return described(room.view(owner, new.id))
+            return described(room.view(owner, new.id), room)
 
         return _answer(made)
 
@@ -178,9 +181,10 @@ def _media(job: Job, folder: JobFolder, rows: Sequence[Row], name: str) -> Respo
         return PlainTextResponse(text, media_type="application/vnd.apple.mpegurl", headers=_FRESH)
     if name == "init.mp4":
         return _piece(folder, 0, rows[0].at)
-    if kind == "m4s" and stem.isdecimal() and int(stem[:9]) < len(rows):
-        row = rows[int(stem)]
-        return _piece(folder, row.at, row.size)
+    listed = pieces(rows, ended=job.state == "done")
+    if kind == "m4s" and stem.isdecimal() and int(stem[:9]) < len(listed):
+        piece = listed[int(stem)]
+        return _piece(folder, piece[0].at, sum(row.size for row in piece))
     return _missing()
 
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
 
-from flashtalk.config import StreamConfig
-from flashtalk.errors import FlashTalkError
-from flashtalk.media.segments import join_segments
+from flashtalk.media.segments import Segment, join_segments
 from flashtalk.ui import status
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.film import Film, InLine, Made, Order
+from flashtalk.ui.film import Film, InLine, Made, Order, engine_of, stream_changes
 from flashtalk.ui.films import FilmStore, download_links
 from flashtalk.ui.material import Materials
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.pace import Pace, Speeds
-from flashtalk.ui.project import Wishes, write_project
+from flashtalk.ui.project import Alike, Project, Wishes, how_alike, made_with, write_project
 
 Update = tuple[object, str, str]
 """For the video (a Segment or gr.skip()), the status line and the download links."""
@@ -28,22 +26,54 @@ Update = tuple[object, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one visitor asked for: paths of the chosen files, and the settings."""
+    """What one visitor asked for: paths of the chosen files, and the settings. visitor: a name for whoever watches."""
 
     portrait: str | None
     voice: str | None
     wishes: Wishes
-    language: str
+    language: str = "en"
+    visitor: str = ""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A film on disk with its project file beside it."""
+    """A film on disk with its project file beside it; `model` is the fingerprint of what made it."""
 
     film: Path
     project: Path
-    pace: Pace
+    model: str
+    frames: int
+    film_s: float
     wall_s: float
+
+
+@dataclass
+class _Reel:
+    """What is there of a film: its segments, how many of them the player has, and how fast they came."""
+
+    segments: list[Segment] = field(default_factory=list)
+    shown: int = 0
+    frames: int = 0
+    first_frames: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    fps: float = 0.0
+
+    def add(self, made: Made) -> None:
+        """The first chunk tells the speed roughly; from the second on, the time between chunks does."""
+        self.segments.append(made.segment)
+        self.frames, self.last_s = made.frames_done, made.at_s
+        if len(self.segments) == 1:
+            self.first_frames, self.first_s = made.frames_done, made.at_s
+            self.fps = made.frames_done / made.took_s
+        else:
+            self.fps = (self.frames - self.first_frames) / (self.last_s - self.first_s)
+
+    def take(self) -> Iterator[Segment]:
+        """Segments that the player has not got yet."""
+        while self.shown < len(self.segments):
+            self.shown += 1
+            yield self.segments[self.shown - 1]
 
 
 class Studio:
@@ -54,80 +84,108 @@ class Studio:
         self._materials = materials
         self._store = store
         self._speeds = Speeds()
+        self._watched: dict[str, Film] = {}
 
     def watch(self, request: Request) -> Iterator[Update]:
-        """Updates of the page while the film is made; an error ends them with a sentence in the status line."""
-        texts, language = self._context.texts, request.language
-        yield gr.skip(), status.moving(texts, "status.start", language), ""
+        """Updates of the page while the film is made; an error ends them with a sentence in the status line.
+
+        A visitor watches one film: a new one ends the one before.
+        """
+        texts, language, model = self._context.texts, request.language, request.wishes.model
+        begin = "settings.model_starts" if model else "status.start"
+        yield gr.skip(), status.moving(texts, begin, language, model=model), ""
         try:
             yield from self._show(request)
-        except FlashTalkError as error:
-            yield gr.skip(), status.failed(sentence(error)), ""
         except Exception as error:
             yield gr.skip(), status.failed(sentence(error)), ""
 
+    def stop(self, visitor: str) -> None:
+        """End the film that this visitor watches, if any; what was made stays on the page."""
+        film = self._watched.pop(visitor, None)
+        if film:
+            film.cancel()
+
     def make(self, request: Request, folder: Path) -> Finished:
         """The film in `folder`, without anybody watching. Raises FlashTalkError."""
-        with self._film(request) as film:
-            made = [event for event in film if isinstance(event, Made)]
-            return self._finish(request, film, made, folder)
+        reel = _Reel()
+        with self._film(request, watched=False) as film:
+            for event in film:
+                if isinstance(event, Made):
+                    reel.add(event)
+            return self._finish(request, film, reel, folder)
+
+    def how_alike(self, project: Project) -> Alike:
+        """What a project's film, made again here, will be like. Raises ConfigError for what is not possible here."""
+        client, wishes = self._context.client, project.wishes
+        if wishes.model not in ("", *client.variants):
+            return "no_model"
+        engine = engine_of(client, wishes.model)
+        stream = engine.stream(**stream_changes(wishes.seed, wishes.settings))
+        return how_alike(project.made_with, made_with(engine.info, stream))
 
     @contextmanager
-    def _film(self, request: Request) -> Iterator[Film]:
+    def _film(self, request: Request, *, watched: bool) -> Iterator[Film]:
+        wishes = request.wishes
         order = Order(
             portrait_HWC=self._materials.portrait(request.portrait),
             voice=self._materials.voice(request.voice),
-            prompt=request.wishes.prompt,
-            seed=request.wishes.seed,
-            label=request.wishes.label,
-            changes=request.wishes.settings,
+            prompt=wishes.prompt,
+            seed=wishes.seed,
+            label=wishes.label,
+            model=wishes.model,
+            watched=watched,
+            changes=wishes.settings,
         )
         with Film(self._context.client, order) as film:
             yield film
 
     def _show(self, request: Request) -> Iterator[Update]:
-        made: list[Made] = []
-        with self._film(request) as film:
-            yield from self._play(request, film, made)
-            if made:
-                yield self._last_word(request, self._finish(request, film, made, self._store.new()))
+        reel = _Reel()
+        with self._film(request, watched=True) as film:
+            self.stop(request.visitor)
+            self._watched[request.visitor] = film
+            try:
+                yield from self._play(request, film, reel)
+            finally:
+                if self._watched.get(request.visitor) is film:
+                    del self._watched[request.visitor]
+            if reel.shown and reel.frames == film.frames_total:
+                yield self._last_word(request, self._finish(request, film, reel, self._store.new()))
 
-    def _play(self, request: Request, film: Film, made: list[Made]) -> Iterator[Update]:
+    def _play(self, request: Request, film: Film, reel: _Reel) -> Iterator[Update]:
         """Segments to the player, the first one as soon as no stall is to be expected after it."""
         texts, language = self._context.texts, request.language
-        shown, start_s = 0, float("inf")
+        start_s = float("inf")
         for event in film:
             if isinstance(event, InLine):
                 yield gr.skip(), status.plain(texts, "status.line", language, place=event.place), ""
             if isinstance(event, Made):
-                made.append(event)
-                pace = self._pace(film.stream, made)
-                if not shown:
-                    start_s = time.perf_counter() + pace.hold_s(film.new_frames)
+                reel.add(event)
+                pace = self._learn(film, reel, event)
+                start_s = time.perf_counter() + pace.hold_s
+                if not reel.shown and pace.hold_s:
                     yield gr.skip(), status.making(texts, "status.hold", language, pace), ""
-            if shown or time.perf_counter() >= start_s or (made and made[-1].frames_done == film.frames_total):
-                for ready in made[shown:]:
-                    yield ready.segment, status.making(texts, "status.making", language, pace), ""
-                shown = len(made)
+            if reel.shown or time.perf_counter() >= start_s or reel.frames == film.frames_total:
+                for segment in reel.take():
+                    yield segment, status.making(texts, "status.making", language, pace), ""
 
-    def _pace(self, stream: StreamConfig, made: list[Made]) -> Pace:
-        """The first chunk tells the speed roughly; from the second on, the time between chunks does."""
-        first, last = made[0], made[-1]
-        if len(made) == 1:
-            fps = first.frames_done / max(first.at_s, 1e-3)
-        else:
-            fps = (last.frames_done - first.frames_done) / max(last.at_s - first.at_s, 1e-3)
-        return Pace(last.frames_done, last.frames_total, self._speeds.add(stream, fps), stream.fps)
+    def _learn(self, film: Film, reel: _Reel, made: Made) -> Pace:
+        """What the page's own films take is what the next chunks are expected to take, other visitors included."""
+        stream, visitors = film.stream, max(1, film.visitors)
+        kind = (film.model.fingerprint, stream.width, stream.height, stream.steps, stream.chunk_frames, visitors)
+        if len(reel.segments) > 1 and made.frames_done < film.frames_total:
+            self._speeds.add(kind, made.took_s)
+        spread = self._speeds.spread(kind, guess_s=made.took_s * visitors)
+        return Pace(reel.frames, film.frames_total, reel.fps, film.stream.fps, film.chunk_frames, spread)
 
-    def _finish(self, request: Request, film: Film, made: list[Made], folder: Path) -> Finished:
+    def _finish(self, request: Request, film: Film, reel: _Reel, folder: Path) -> Finished:
         path, project = folder / "film.mp4", folder / "film.flashtalk.json"
-        join_segments((event.segment.data for event in made), path)
+        join_segments((segment.data for segment in reel.segments), path)
         assert request.portrait is not None
         assert request.voice is not None
-        write_project(project, request.wishes, request.portrait, request.voice, self._context.client.info.fingerprint)
-        wall_s = made[-1].at_s
-        pace = replace(self._pace(film.stream, made), made_fps=made[-1].frames_done / wall_s)
-        return Finished(path, project, pace, wall_s)
+        write_project(project, request.wishes, request.portrait, request.voice, made_with(film.model, film.stream))
+        film_s = reel.frames / film.stream.fps
+        return Finished(path, project, film.model.fingerprint, reel.frames, film_s, reel.last_s)
 
     def _last_word(self, request: Request, finished: Finished) -> Update:
         texts, language = self._context.texts, request.language
@@ -135,4 +193,5 @@ class Studio:
             (self._store.address(finished.film), texts.html("upload.save_film")),
             (self._store.address(finished.project), texts.html("upload.save_project")),
         ]
-        return gr.skip(), status.done(texts, language, finished.pace, finished.wall_s), download_links(links)
+        words = status.done(texts, language, frames=finished.frames, film_s=finished.film_s, wall_s=finished.wall_s)
+        return gr.skip(), words, download_links(links)

@@ -1,30 +1,54 @@
-"""How fast films are made, and when one may start to play so that it never stalls. Used by ui/tabs/upload.py."""
+"""How fast films are made, and when one may start to play so that it never stalls. Used by ui/making.py, status.py."""
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from flashtalk.config import StreamConfig
+WINDOW = 24
+"""Chunks whose times are remembered."""
+_CAUTION = 1.3
+"""Chunks that were not seen yet may take so much longer than the slowest that was."""
+_DELIVERY_S = 0.2
+"""Chunks may need so much longer than the first one from here to the screen."""
+_KNOWN = 64
+"""Kinds of films whose speed is remembered; the one not made for longest is forgotten first."""
 
-_NEW_WEIGHT = 0.5
-_MARGIN = 0.1
-"""Chunks may take so much longer than reckoned."""
+
+@dataclass(frozen=True)
+class Spread:
+    """How long chunks took lately, the slowest first; WINDOW of them."""
+
+    seconds: Sequence[float]
+
+    def longest_s(self, chunks: int) -> float:
+        """So many chunks come within this time, if no more of them are slow than were lately."""
+        rounds, rest = divmod(chunks, len(self.seconds))
+        return rounds * sum(self.seconds) + sum(self.seconds[:rest])
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Where a film stands: frames, and the speed in frames a second (0: not known yet)."""
+    """Where a film stands: frames, the speed in frames a second, and what to expect of the chunks to come."""
 
     frames_done: int
     frames_total: int
     made_fps: float
     shown_fps: int
+    chunk_frames: int
+    spread: Spread
 
     @property
     def part(self) -> float:
         """0 to 1."""
         return self.frames_done / max(1, self.frames_total)
+
+    @property
+    def made_s(self) -> float:
+        """Seconds of film that are there."""
+        return self.frames_done / self.shown_fps
 
     @property
     def realtime_factor(self) -> float:
@@ -34,35 +58,40 @@ class Pace:
     @property
     def left_s(self) -> float:
         """Until the last frame is made."""
-        return (self.frames_total - self.frames_done) / self.made_fps if self.made_fps else float("inf")
+        return (self.frames_total - self.frames_done) / self.made_fps
 
-    def hold_s(self, chunk_frames: int) -> float:
-        """How long playing must wait from now on, so that each chunk is there before the one before it has ended."""
-        left = self.frames_total - self.frames_done
-        if not left or not self.made_fps:
-            return 0.0
-        frame_s = (1 + _MARGIN) / self.made_fps
-        full, rest = divmod(left, chunk_frames)
-        # Lateness grows or shrinks evenly from chunk to chunk, so the first, the last whole and the very last decide.
-        ends = (min(chunk_frames, left), full * chunk_frames, left)
-        begins = (0, max(0, (full - 1) * chunk_frames), left - (rest or min(chunk_frames, left)))
-        late_s = (
-            end * frame_s - (self.frames_done + begin) / self.shown_fps for begin, end in zip(begins, ends, strict=True)
-        )
-        return max(0.0, *late_s)
+    @property
+    def lead_s(self) -> float:
+        """Seconds of film that must lie ahead of the player now, so that each chunk is there before its turn."""
+        chunks = -(-(self.frames_total - self.frames_done) // self.chunk_frames)
+        chunk_s = self.chunk_frames / self.shown_fps
+        late_s = (self.spread.longest_s(count) - (count - 1) * chunk_s for count in range(1, chunks + 1))
+        return max((_DELIVERY_S + late for late in late_s), default=0.0)
+
+    @property
+    def hold_s(self) -> float:
+        """How long a film that has not begun to play must wait from now on."""
+        return max(0.0, self.lead_s - self.made_s)
 
 
 class Speeds:
-    """What was measured lately, by size and steps, so that the next film's start is reckoned well. Thread-safe."""
+    """How long chunks took lately, by kind of film (what makes a chunk take its time). Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._fps: dict[tuple[int, int, int], float] = {}
+        self._seconds: OrderedDict[Hashable, deque[float]] = OrderedDict()
 
-    def add(self, stream: StreamConfig, fps: float) -> float:
-        """Remember one measurement; gives the mean to reckon with."""
-        key = (stream.width, stream.height, stream.steps)
+    def add(self, kind: Hashable, chunk_s: float) -> None:
+        """Remember one chunk, made while its film was watched."""
         with self._lock:
-            known = self._fps.get(key, fps)
-            self._fps[key] = known + _NEW_WEIGHT * (fps - known)
-            return self._fps[key]
+            self._seconds.setdefault(kind, deque(maxlen=WINDOW)).append(chunk_s)
+            self._seconds.move_to_end(kind)
+            if len(self._seconds) > _KNOWN:
+                self._seconds.popitem(last=False)
+
+    def spread(self, kind: Hashable, guess_s: float) -> Spread:
+        """What to expect of the next chunks. guess_s: for a kind that was never made."""
+        with self._lock:
+            seen = sorted(self._seconds.get(kind, ()), reverse=True)
+        unseen_s = _CAUTION * (seen[0] if seen else guess_s)
+        return Spread([unseen_s] * (WINDOW - len(seen)) + seen)

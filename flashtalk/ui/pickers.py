@@ -43,10 +43,15 @@ def build_face(context: UiContext, elem_id: str, chosen: str | None = None) -> g
     return portrait
 
 
-def build_voice(context: UiContext, elem_id: str, chosen: str | None = None) -> gr.Audio:
-    """Chooser of a sound: ours, a file, the microphone. Its value in events is a path. `chosen`: one of ours."""
+def build_voice(
+    context: UiContext, elem_id: str, chosen: str | None = None, more: Sequence[tuple[str, str]] = ()
+) -> gr.Audio:
+    """Chooser of a sound: ours, a file, the microphone. Its value in events is a path. `chosen`: one of ours.
+
+    more: key of a text and path of further sounds of ours, which come first.
+    """
     with gr.Group(elem_classes="ft-step"):
-        buttons = _build_head(context, "pick.voice", None)
+        buttons = _build_head(context, "pick.voice", None, [key for key, _ in more])
         voice = VoiceInput(
             chosen,
             label=context.texts.label("pick.voice"),
@@ -57,25 +62,28 @@ def build_voice(context: UiContext, elem_id: str, chosen: str | None = None) -> 
             elem_classes="ft-drop ft-drop-voice",
             buttons=[],
         )
-    _bind(buttons, [voice_path(context.assets, sample) for sample in SAMPLES], voice)
+    _bind(buttons, [*(path for _, path in more), *(voice_path(context.assets, one) for one in SAMPLES)], voice)
     return voice
 
 
-def _build_head(context: UiContext, title: str, pictures: Sequence[str] | None) -> list[gr.Button]:
+def _build_head(
+    context: UiContext, title: str, pictures: Sequence[str] | None, more: Sequence[str] = ()
+) -> list[gr.Button]:
     """The chooser's name and our samples beside it: round pictures, or words."""
     kind, field = ("ft-thumb", "name") if pictures else ("ft-chip", "words")
+    keys = [*more, *(f"sample.{sample.portrait}.{field}" for sample in SAMPLES)]
     with gr.Row(elem_classes="ft-step-head"):
         gr.HTML(f"<h3>{context.texts.html(title)}</h3>", apply_default_css=False, min_width=0)
         return [
             gr.Button(
-                context.texts.label(f"sample.{sample.portrait}.{field}"),
+                context.texts.label(key),
                 icon=pictures[index] if pictures else None,
                 size="sm",
                 min_width=0,
                 scale=0,
                 elem_classes=kind,
             )
-            for index, sample in enumerate(SAMPLES)
+            for index, key in enumerate(keys)
         ]
 
 

@@ -6,32 +6,44 @@ Picture and sound travel inside as the bytes that were given; they are opened th
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flashtalk import __version__
+from flashtalk.config import StreamConfig
+from flashtalk.config_file import to_tree
+from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
 from flashtalk.ui.material import file_sha256
 
 _FORMAT = "flashtalk-project"
 _VERSION = 1
 _MOST_BYTES = 64 << 20
-_LONGEST_PROMPT = 2000
+_LONGEST_PROMPT, _LONGEST_NAME = 2000, 100
+_MADE_WITH = ("flashtalk", "model", "device", "settings")
 _NAME = re.compile(r"[\w .()-]{1,80}")
-_SETTINGS = {"steps": int, "width": int, "height": int, "fit": str, "colour_strength": float}
+_CHOSEN = {"steps": int, "width": int, "height": int, "fit": str, "colour_strength": float}
+
+Alike = Literal["same", "other_machine", "other_model", "no_model"]
+"""The same film bit for bit; the same but for details; another film; its model is none of ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
-    """What the visitor set: fields of StreamConfig by name in `settings`, and what goes with them."""
+    """What the visitor set: fields of StreamConfig by name in `settings`, and what goes with them.
+
+    model: one of the client's variants, "" for the engine itself.
+    """
 
     prompt: str = ""
     seed: int = 0
     label: bool = True
+    model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -42,15 +54,34 @@ class Project:
     wishes: Wishes
     portrait: Path
     voice: Path
-    fingerprint: str
+    made_with: Mapping[str, str]
+    """See `made_with`."""
 
 
-def write_project(path: Path, wishes: Wishes, portrait: str, voice: str, fingerprint: str) -> None:
-    """Write the project; `fingerprint` is that of the model that made the film."""
+def made_with(model: EngineInfo, stream: StreamConfig) -> dict[str, str]:
+    """What else decides the film's pictures: who finds the same here, makes the same film, bit for bit."""
+    settings = json.dumps(to_tree(stream), sort_keys=True)
+    return {
+        "flashtalk": __version__,
+        "model": model.fingerprint,
+        "device": f"{model.device} {model.dtype} {model.attention}",
+        "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],
+    }
+
+
+def how_alike(then: Mapping[str, str], now: Mapping[str, str]) -> Alike:
+    """What a film made again will be like; both as `made_with` gives them."""
+    if then["model"] != now["model"]:
+        return "other_model"
+    return "same" if then == now else "other_machine"
+
+
+def write_project(path: Path, wishes: Wishes, portrait: str, voice: str, made_with: Mapping[str, str]) -> None:
+    """Write the project of a film; `made_with` is what `made_with` said when it was made."""
     tree = {
         "format": _FORMAT,
         "version": _VERSION,
-        "made_with": {"flashtalk": __version__, "model": fingerprint},
+        "made_with": dict(made_with),
         "wishes": asdict(wishes) | {"settings": dict(wishes.settings)},
         "portrait": _packed(portrait),
         "voice": _packed(voice),
@@ -66,19 +97,21 @@ def read_project(path: str | Path, folder: Path) -> Project:
         tree = json.loads(Path(path).read_text(encoding="utf-8"))
         if tree["format"] != _FORMAT or tree["version"] != _VERSION:
             raise _damaged("is of another version")
-        wishes, made_with = _wishes(tree["wishes"]), tree["made_with"]
+        wishes = _wishes(tree["wishes"])
+        made_with = {name: str(tree["made_with"][name])[:_LONGEST_NAME] for name in _MADE_WITH}
         portrait, voice = (_unpacked(tree[kind], folder, kind) for kind in ("portrait", "voice"))
-        return Project(wishes, portrait, voice, str(made_with["model"]))
+        return Project(wishes, portrait, voice, made_with)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged("cannot be read") from None
 
 
 def _wishes(tree: Mapping[str, Any]) -> Wishes:
-    settings = {name: kind(tree["settings"][name]) for name, kind in _SETTINGS.items() if name in tree["settings"]}
+    settings = {name: kind(tree["settings"][name]) for name, kind in _CHOSEN.items() if name in tree["settings"]}
     return Wishes(
         prompt=str(tree["prompt"])[:_LONGEST_PROMPT],
         seed=int(tree["seed"]),
         label=bool(tree["label"]),
+        model=str(tree["model"])[:_LONGEST_NAME],
         settings=settings,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from gradio.components import Component
 from flashtalk.errors import ConfigError
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.film import engine_of
 from flashtalk.ui.project import Wishes
 from flashtalk.ui.texts import Pair
 
@@ -24,8 +24,13 @@ TEXTS: dict[str, Pair] = {
     ),
     "settings.seed": ("Seed", "随机种子"),
     "settings.seed_info": ("The same seed and settings make the same film.", "相同的种子和设置会生成相同的视频。"),
+    "settings.model": ("Model", "模型"),
+    "settings.model_starts": ("Starting the model “{model}”", "正在启动模型“{model}”"),
     "settings.steps": ("Steps", "步数"),
-    "settings.steps_info": ("More: better pictures. Fewer: faster.", "多：画质更好。少：速度更快。"),
+    "settings.steps_info": (
+        "Fewer is faster; the Compare tab shows what it costs.",
+        "越少越快；可在“对比”页查看差别。",
+    ),
     "settings.size": ("Size", "尺寸"),
     "settings.fit": ("Picture", "构图"),
     "settings.cover": ("Crop around the face", "围绕人脸裁剪"),
@@ -36,13 +41,14 @@ TEXTS: dict[str, Pair] = {
 }
 
 _MOST_STEPS = 8
+_MOST_TIMES_OWN_SIZE = 4
 _SIZES = ((256, 256), (192, 256), (320, 320), (384, 384), (512, 512), (416, 720), (448, 768), (720, 416), (768, 448))
 _LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class SettingsPanel:
-    """The components of one panel, in the order of `wishes`."""
+    """The components of one panel, in the order of `wishes`; where the model cannot be chosen, there is none."""
 
     prompt: gr.Textbox
     seed: gr.Number
@@ -51,35 +57,38 @@ class SettingsPanel:
     fit: gr.Radio
     colour: gr.Slider
     label: gr.Checkbox
+    model: gr.Dropdown | None
     project: gr.UploadButton
 
     @property
     def components(self) -> list[Component]:
         """Inputs of an event; `wishes` takes their values in this order."""
-        return [self.prompt, self.seed, self.steps, self.size, self.fit, self.colour, self.label]
+        chosen: list[Component] = [self.prompt, self.seed, self.steps, self.size, self.fit, self.colour, self.label]
+        return [*chosen, self.model] if self.model else chosen
 
 
-def build_settings(context: UiContext) -> SettingsPanel:
-    """The folded panel."""
+def build_settings(context: UiContext, *, models: bool = False) -> SettingsPanel:
+    """The folded panel; with `models`, the model can be chosen, too."""
     client, label = context.client, context.texts.label
     stream = client.stream()
     with gr.Accordion(label("settings.title"), open=False, elem_classes="ft-settings"):
         prompt = gr.Textbox(
             label=label("settings.prompt"), placeholder=label("settings.prompt_example"), max_length=2000
         )
+        model = build_model(context) if models else None
         with gr.Row():
             seed = gr.Number(
                 stream.seed, label=label("settings.seed"), info=label("settings.seed_info"), precision=0, minimum=0
             )
             steps = gr.Radio(
-                list(legal_steps(client)),
+                legal_steps(client),
                 value=stream.steps,
                 label=label("settings.steps"),
                 info=label("settings.steps_info"),
             )
         with gr.Row():
             size = gr.Dropdown(
-                list(legal_sizes(client)), value=_size_words(stream.width, stream.height), label=label("settings.size")
+                legal_sizes(client), value=_size_words(stream.width, stream.height), label=label("settings.size")
             )
             fit = gr.Radio(
                 [(label("settings.cover"), "cover"), (label("settings.contain"), "contain")],
@@ -94,46 +103,66 @@ def build_settings(context: UiContext) -> SettingsPanel:
             size="sm",
             elem_classes="ft-project",
         )
-    return SettingsPanel(prompt, seed, steps, size, fit, colour, words, project)
+    return SettingsPanel(prompt, seed, steps, size, fit, colour, words, model, project)
 
 
-def wishes(prompt: str, seed: float, steps: int, size: str, fit: str, colour: float, label: bool) -> Wishes:
+def build_model(context: UiContext, chosen: str = "") -> gr.Dropdown:
+    """Chooser of the engine; hidden where there is but one."""
+    client = context.client
+    choices = [(f"{client.info.model} · {client.info.dtype}", ""), *((name, name) for name in client.variants)]
+    return gr.Dropdown(choices, value=chosen, label=context.texts.label("settings.model"), visible=len(choices) > 1)
+
+
+def wishes(
+    prompt: str, seed: float, steps: int, size: str, fit: str, colour: float, label: bool, model: str = ""
+) -> Wishes:
     """Values of a panel's components, in their order. Raises ConfigError for a size that is none."""
     width, _, height = size.partition("×")
     if not (width.isdecimal() and height.isdecimal()):
         raise ConfigError(f"The size {size!r} is not one; write it like 256×256.")
-    settings: dict[str, Any] = {"steps": int(steps), "width": int(width), "height": int(height), "fit": fit}
+    chosen = {"steps": int(steps), "width": int(width), "height": int(height), "fit": fit}
     return Wishes(
         prompt=prompt or "",
         seed=int(seed or 0) % (_LARGEST_SEED + 1),
         label=bool(label),
-        settings=settings | {"colour_strength": float(colour)},
+        model=model or "",
+        settings={**chosen, "colour_strength": float(colour)},
     )
 
 
 def panel_values(wanted: Wishes, client: Client) -> list[Any]:
-    """The inverse of `wishes`, for a panel to show. Raises ConfigError for what this model cannot do."""
-    stream = client.stream(seed=wanted.seed, **wanted.settings)
+    """The inverse of `wishes`, for a panel with a model. Raises ConfigError for what this model cannot do."""
+    model = wanted.model if wanted.model in client.variants else ""
+    stream = engine_of(client, model).stream(seed=wanted.seed, **wanted.settings)
     size = _size_words(stream.width, stream.height)
-    return [wanted.prompt, wanted.seed, stream.steps, size, stream.fit, stream.colour_strength, wanted.label]
+    return [wanted.prompt, wanted.seed, stream.steps, size, stream.fit, stream.colour_strength, wanted.label, model]
 
 
-def legal_steps(client: Client) -> Iterator[int]:
-    """Step counts that the weights were trained for."""
-    return (steps for steps in range(1, _MOST_STEPS + 1) if _is_legal(client, steps=steps))
+def legal_steps(client: Client) -> list[int]:
+    """Step counts that the weights of any of the client's engines were trained for."""
+    engines = _engines(client)
+    return [steps for steps in range(1, _MOST_STEPS + 1) if any(_is_legal(engine, steps=steps) for engine in engines)]
 
 
-def legal_sizes(client: Client) -> Iterator[str]:
-    """The model's own size first, then what else it can do."""
-    own = client.stream()
-    for width, height in dict.fromkeys(((own.width, own.height), *_SIZES)):
-        if width * height <= own.width * own.height * 4 and _is_legal(client, width=width, height=height):
-            yield _size_words(width, height)
+def legal_sizes(client: Client) -> list[str]:
+    """The model's own size first, then what else it can do in reasonable time."""
+    own, engines = client.stream(), _engines(client)
+    sizes = dict.fromkeys(((own.width, own.height), *_SIZES))
+    return [
+        _size_words(width, height)
+        for width, height in sizes
+        if width * height <= own.width * own.height * _MOST_TIMES_OWN_SIZE
+        and any(_is_legal(engine, width=width, height=height) for engine in engines)
+    ]
 
 
-def _is_legal(client: Client, **changes: int) -> bool:
+def _engines(client: Client) -> list[Client]:
+    return [client, *(client.variant(name) for name in client.variants)]
+
+
+def _is_legal(engine: Client, **changes: int) -> bool:
     try:
-        client.stream(**changes)
+        engine.stream(**changes)
     except ConfigError:
         return False
     return True

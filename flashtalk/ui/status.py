@@ -43,23 +43,24 @@ def moving(texts: Texts, key: str, language: str, part: float = 0.0, **values: o
 
 
 def making(texts: Texts, key: str, language: str, pace: Pace) -> str:
-    """Figures while a film is made."""
+    """Figures while a film is made; static/player.js reads the data."""
     figures = (
         (f"{pace.made_fps:.1f}", texts.say("status.fps", language)),
         (f"{pace.realtime_factor:.2f}×", texts.say("status.factor", language)),
         (_seconds(texts, pace.left_s, language), texts.say("status.left", language)),
     )
-    return _box(escape(texts.say(key, language)), pace.part, _figures(figures), busy=True)
+    wait_words = escape(texts.say("status.hold", language))
+    data = f'data-lead-s="{pace.lead_s:.2f}" data-made-s="{pace.made_s:.2f}" data-wait-words="{wait_words}"'
+    return _box(escape(texts.say(key, language)), pace.part, _figures(figures), busy=True, data=data)
 
 
-def done(texts: Texts, language: str, pace: Pace, wall_s: float) -> str:
-    """The last word on a film."""
-    seconds = f"{pace.frames_total / pace.shown_fps:.1f}"
+def done(texts: Texts, language: str, *, frames: int, film_s: float, wall_s: float) -> str:
+    """The last word on a film of `film_s` that took `wall_s`."""
     figures = (
-        (f"{pace.made_fps:.1f}", texts.say("status.fps", language)),
-        (f"{pace.realtime_factor:.2f}×", texts.say("status.factor", language)),
+        (f"{frames / wall_s:.1f}", texts.say("status.fps", language)),
+        (f"{film_s / wall_s:.2f}×", texts.say("status.factor", language)),
     )
-    words = texts.say("status.done", language, seconds=seconds, wall=f"{wall_s:.1f}")
+    words = texts.say("status.done", language, seconds=f"{film_s:.1f}", wall=f"{wall_s:.1f}")
     return _box(escape(words), 1.0, _figures(figures))
 
 
@@ -72,7 +73,7 @@ def _figures(figures: tuple[tuple[str, str], ...]) -> str:
     return "".join(f"<span><b>{escape(value)}</b> {escape(unit)}</span>" for value, unit in figures)
 
 
-def _box(words: str, part: float, figures: str, *, busy: bool = False) -> str:
+def _box(words: str, part: float, figures: str, *, busy: bool = False, data: str = "") -> str:
     percent = round(100 * min(1.0, part))
     bar = (
         f'<div class="ft-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
@@ -80,11 +81,10 @@ def _box(words: str, part: float, figures: str, *, busy: bool = False) -> str:
     )
     kind = " ft-busy" if busy else ""
     return (
-        f'<div class="ft-status{kind}" data-part="{percent}">{bar}'
+        f'<div class="ft-status{kind}" data-part="{percent}" {data}>{bar}'
         f'<p aria-live="polite">{words}</p><div class="ft-figures">{figures}</div></div>'
     )
 
 
 def _seconds(texts: Texts, seconds: float, language: str) -> str:
-    shown = "…" if math.isinf(seconds) else str(math.ceil(seconds))
-    return texts.say("status.seconds", language, seconds=shown)
+    return texts.say("status.seconds", language, seconds=math.ceil(seconds))

@@ -19,7 +19,7 @@ CORAL = Color(
     c300="#ffa384",
     c400="#ff7d56",
     c500="#f95d33",
-    c600="#d9431c",
+    c600="#cf3f18",
     c700="#b23314",
     c800="#8c2a14",
     c900="#6f2614",
@@ -32,14 +32,16 @@ SAND = Color(
     c200="#e9e0d3",
     c300="#d6cabb",
     c400="#a99c8e",
-    c500="#7d7268",
+    c500="#6b6059",
     c600="#5f564f",
     c700="#453e3a",
     c800="#2b2624",
     c900="#1e1a19",
     c950="#151211",
 )
-_TEXT = ("Instrument Sans Variable", "system-ui", "PingFang SC", "Noto Sans CJK SC", "Microsoft YaHei", "sans-serif")
+_ABOUT = "A picture and a voice in, a talking person out."
+_FALLBACKS = ("PingFang SC", "Noto Sans CJK SC", "Microsoft YaHei", "sans-serif")
+_TEXT = ("Instrument Sans Variable", "Instrument Fallback", *_FALLBACKS)
 
 
 def build_theme() -> Base:
@@ -67,11 +69,17 @@ def build_theme() -> Base:
         border_color_primary="#e9e0d3",
         border_color_primary_dark="#332d2a",
         block_shadow="none",
+        body_text_color_subdued="#6b6059",
+        body_text_color_subdued_dark="#b3a79c",
+        block_info_text_color="#6b6059",
+        block_info_text_color_dark="#b3a79c",
+        input_placeholder_color="#6b6059",
+        input_placeholder_color_dark="#b3a79c",
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
         input_background_fill="#fbf8f3",
         input_background_fill_dark="#151211",
-        button_primary_background_fill="#d9431c",
+        button_primary_background_fill="#cf3f18",
         button_primary_background_fill_dark="#f95d33",
         button_primary_background_fill_hover="#b23314",
         button_primary_background_fill_hover_dark="#ff7d56",
@@ -84,9 +92,11 @@ def build_theme() -> Base:
 
 
 def head() -> str:
-    """Tags for the page's head: the script that must run before Gradio's (language, light or dark), and fonts."""
-    script = (STATIC / "head.js").read_text(encoding="utf-8")
+    """Tags for the head of the page, before Gradio's: language and shade, type, and what a search engine shows."""
+    script, style = ((STATIC / name).read_text(encoding="utf-8") for name in ("head.js", "head.css"))
     fonts = ("bricolage-grotesque-latin.woff2", "instrument-sans-latin.woff2")
-    preload = '<link rel="preload" href="/ft/public/static/fonts/{}" as="font" type="font/woff2" crossorigin>'
+    preload = '<link rel="preload" href="ft/public/static/fonts/{}" as="font" type="font/woff2" crossorigin>'
     links = "".join(preload.format(font) for font in fonts)
-    return f'<meta name="color-scheme" content="light dark">{links}<script>{script}</script>'
+    about = f'<meta name="description" content="{_ABOUT}"><meta name="color-scheme" content="light dark">'
+    about += '<link rel="icon" href="ft/public/static/icon.png">'
+    return f"{about}{links}<style>{style}</style><script>{script}</script>"

@@ -101,8 +101,8 @@ def test_rows_of_a_batch_are_alone(dit: DiT) -> None:
 
 
 def _map(value: object, f: Callable[[Tensor], Tensor]) -> object:
-    if isinstance(value, Tensor):
-        return f(value)
+    if value is None or isinstance(value, Tensor):
+        return value if value is None else f(value)
     return replace(value, **{name: _map(part, f) for name, part in vars(value).items()})  # type: ignore[type-var]
 
 

@@ -20,10 +20,14 @@ from flashtalk.errors import CheckpointError, EngineError, InputError
 from flashtalk.serving.client import House
 from flashtalk.serving.launch import Rank
 from flashtalk.serving.local import ThreadRank
+from flashtalk.serving.protocol import Client
 from flashtalk.types import VideoChunk
 
-REFUSED, BROKEN, DEADLY, STUCK, STARVED = 250, 251, 252, 253, 254
-"""Portraits of visitors whose streams cannot be opened, fail, end their rank, never end, find no memory."""
+NUMBERLESS, REFUSED, BROKEN, DEADLY, STUCK, STARVED = 249, 250, 251, 252, 253, 254
+"""Portraits of visitors whose streams are no numbers, cannot be opened, fail, end their rank, hang, find no memory."""
+
+CANARY = 128
+"""The portrait with which an engine is tried; an engine that `ails` then hangs, fails or paints something else."""
 
 
 class FakeSession:
@@ -49,7 +53,8 @@ class FakeSession:
         self._sound = self._sound[:0]
 
     def step(self) -> VideoChunk:
-        self._engine.steps.append(self.stamp)
+        if self.stamp != CANARY:
+            self._engine.steps.append(self.stamp)
         self._engine.misbehave(self.stamp)
         count = self.samples_needed - self.start
         assert self._ended or len(self._sound) >= count
@@ -58,7 +63,7 @@ class FakeSession:
         chunk = VideoChunk(
             self.index,
             self.start // self.stream.samples_per_frame,
-            stamped(self.stamp, self.index, samples, frames),
+            stamped(self.stamp, self.index, samples, frames) ^ (0xFF if self._engine.ails == "paints" else 0),
             samples,
             self.stream.sample_rate,
             self.stream.fps,
@@ -84,9 +89,11 @@ class FakeEngine:
         self.steps: list[int] = []
         self.open_sessions = 0
         self.release = threading.Event()
+        self.ails = ""
 
-    def open(self, portrait: np.ndarray, *, prompt: str, **settings: object) -> FakeSession:
+    def open(self, portrait: np.ndarray, *, prompt: str = "", **settings: object) -> FakeSession:
         stamp = int(portrait.flat[0])
+        settings = settings or vars(self.config.stream)
         if stamp == REFUSED:
             raise InputError("this face cannot be used", code="face")
         return self._keep(FakeSession(self, StreamConfig(**settings), stamp))  # type: ignore[arg-type]
@@ -97,6 +104,10 @@ class FakeEngine:
         return self._keep(FakeSession(self, stream, tree["stamp"], tree["index"], tree["start"]))
 
     def misbehave(self, stamp: int) -> None:
+        if stamp == CANARY and self.ails == "hangs":
+            self.release.wait(60)
+        if stamp == NUMBERLESS or (stamp == CANARY and self.ails == "fails"):
+            raise EngineError("no picture", code="not_finite")
         if stamp == BROKEN:
             raise ValueError("a secret of ours")
         if stamp == DEADLY:
@@ -108,9 +119,6 @@ class FakeEngine:
 
     def on_progress(self, tell: Callable[[], None]) -> None:
         self.tell = tell
-
-    def warm_up(self, chunks: int) -> None:
-        self.tell()
 
     def __enter__(self) -> FakeEngine:
         return self
@@ -124,21 +132,24 @@ class FakeEngine:
 
 
 class FakeHouse(House):
-    """A house of fake engines; `engines` holds every one that was built. While `broken`, none can be."""
+    """A house of fake engines; `engines` holds all that were built. While `broken` none can be; `barren`: no rank."""
 
-    broken = False
+    broken = barren = False
 
     def __init__(self, config: Config, ranks: int = 1) -> None:
         self.engines: list[FakeEngine] = []
         self._ranks: list[Rank] = []
         self._world = ranks
-        super().__init__(config, self._start)
+        super().__init__(config, self._begin)
+        self.start()
 
     def kill(self, rank: int) -> None:
         """As a crash would."""
         self._ranks[rank].channel.close()
 
-    def _start(self) -> list[Rank]:
+    def _begin(self) -> list[Rank]:
+        if self.barren:
+            raise OSError("no process could be made")
         self._ranks = [ThreadRank(self._build) for _ in range(self._world)]  # type: ignore[arg-type]
         return self._ranks
 
@@ -173,3 +184,14 @@ def is_own(chunk: VideoChunk, stamp: int) -> bool:
 def sound(stamp: int, chunks: float) -> np.ndarray:
     """Sound that no other visitor (below 80) has: samples count on from the stamp, in steps that float32 can hold."""
     return (stamp * 200_000 + np.arange(round(chunks * 28 * 640))).astype(np.float32)
+
+
+def film(house: Client, stamp: int, chunks: float = 2.5, **changes: object) -> np.ndarray:
+    """A whole visit; the sound of all chunks."""
+    with house.open(face(stamp), **changes) as seat:
+        seat.feed(sound(stamp, chunks))
+        seat.finish()
+        made = list(iter(lambda: seat.next(60.0), None))
+    assert [chunk.index for chunk in made] == list(range(len(made)))
+    assert all(is_own(chunk, stamp) for chunk in made)
+    return np.concatenate([chunk.samples for chunk in made])

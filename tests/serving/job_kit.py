@@ -126,10 +126,10 @@ def order_of(inputs: tuple[Path, Path], key: str = "one", owner: str = OWNER, **
     return Order(owner=owner, key=key, picture=inputs[0], sound=inputs[1], stream=stream, **changes)  # type: ignore[arg-type]
 
 
-def main(folder: str) -> None:
-    """Make everything, one line for each chunk."""
+def make_all(folder: str, tell: Callable[[], None]) -> None:
+    """Make everything that waits there; `tell` is called before each chunk."""
     client = PlainClient(tiny())
-    client.before = lambda: print("chunk", flush=True)
+    client.before = tell
     room = JobRoom(Path(folder), client, Door(), JOBS)  # type: ignore[arg-type]
     with room:
         for view in room.jobs(OWNER):
@@ -137,4 +137,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    make_all(sys.argv[1], lambda: print("chunk", flush=True))

@@ -24,8 +24,21 @@ from flashtalk.errors import (
     SessionClosed,
     WorkerLost,
 )
+from flashtalk.serving import supervisor
 from flashtalk.serving.seat import Seat
-from tests.serving.fakes import BROKEN, DEADLY, REFUSED, STARVED, STUCK, FakeHouse, face, is_own, sound
+from tests.serving.fakes import (
+    BROKEN,
+    DEADLY,
+    NUMBERLESS,
+    REFUSED,
+    STARVED,
+    STUCK,
+    FakeHouse,
+    face,
+    film,
+    is_own,
+    sound,
+)
 from tests.serving.test_line import wait_until
 
 SOON_S = 20.0
@@ -49,17 +62,6 @@ def house(config: Config) -> Iterator[FakeHouse]:
 def house_of(config: Config, ranks: int = 1, **serving: object) -> Iterator[FakeHouse]:
     with FakeHouse(replace(config, serving=replace(config.serving, **serving)), ranks) as house:  # type: ignore[arg-type]
         yield house
-
-
-def film(house: FakeHouse, stamp: int, chunks: float = 2.5, **changes: object) -> np.ndarray:
-    """A whole visit; the sound of all chunks."""
-    with house.open(face(stamp), **changes) as seat:
-        seat.feed(sound(stamp, chunks))
-        seat.finish()
-        made = list(iter(lambda: seat.next(SOON_S), None))
-    assert [chunk.index for chunk in made] == list(range(len(made)))
-    assert all(is_own(chunk, stamp) for chunk in made)
-    return np.concatenate([chunk.samples for chunk in made])
 
 
 def open_files() -> int:
@@ -116,22 +118,24 @@ class Visit:
         self.index, self.heard = self.index + 1, self.heard + len(samples)
 
 
-def test_two_visitors_get_their_own_frames_in_200_interleavings(house: FakeHouse) -> None:
-    for seed in range(200):
-        draw = random.Random(seed)
-        visits = [Visit(house, 1 + (seed + i) % 70, draw) for i in range(2)]
-        for _ in range(24):
+def interleave(house: FakeHouse, seed: int) -> bool:
+    """Two to four visitors, a random step of one of them at a time; whether each got the own frames, all of them."""
+    draw = random.Random(seed)
+    visits = [Visit(house, 1 + (seed + i) % 70, draw) for i in range(draw.randint(2, 4))]
+    try:
+        for _ in range(12 * len(visits)):
             draw.choice(visits).act()
         run(*(visit.finish for visit in visits))
-    assert house.status().seats_used == 0
+    except AssertionError:
+        return False
+    finally:
+        for visit in visits:
+            visit.seat.close()
+    return True
 
 
-def test_visitors_in_threads_get_their_own_frames(house: FakeHouse) -> None:
-    for heard, stamp in zip(run(*(lambda s=s: film(house, s) for s in range(1, 5))), range(1, 5), strict=True):
-        assert np.array_equal(heard, sound(stamp, 2.5))  # type: ignore[arg-type]
-
-
-def test_twenty_visitors_on_two_seats_all_get_their_film(config: Config) -> None:
+def twenty_on_two_seats(config: Config) -> list[list[int]]:
+    """What each of twenty visitors was told of the place in line; all got their own film."""
     with house_of(config, seats=2, line=20) as house:
         places: dict[int, list[int]] = {stamp: [] for stamp in range(1, 21)}
         first = [house.open(face(stamp)) for stamp in (30, 31)]
@@ -143,8 +147,23 @@ def test_twenty_visitors_on_two_seats_all_get_their_film(config: Config) -> None
 
         run(leave, *(lambda s=s: film(house, s, 1.5, on_place=places[s].append) for s in places))
         assert house.status().queue_length == 0
-        assert sorted(told[0] for told in places.values()) == list(range(1, 21))
-        assert all(told == sorted(told, reverse=True) for told in places.values())
+    return list(places.values())
+
+
+def test_visitors_get_their_own_frames_in_200_interleavings(house: FakeHouse) -> None:
+    assert all(interleave(house, seed) for seed in range(200))
+    wait_until(lambda: house.status().seats_used == 0)
+
+
+def test_visitors_in_threads_get_their_own_frames(house: FakeHouse) -> None:
+    for heard, stamp in zip(run(*(lambda s=s: film(house, s) for s in range(1, 5))), range(1, 5), strict=True):
+        assert np.array_equal(heard, sound(stamp, 2.5))  # type: ignore[arg-type]
+
+
+def test_twenty_visitors_on_two_seats_all_get_their_film(config: Config) -> None:
+    places = twenty_on_two_seats(config)
+    assert sorted(told[0] for told in places) == list(range(1, 21))
+    assert all(told == sorted(told, reverse=True) for told in places)
 
 
 def test_a_full_house_says_so_with_a_place(config: Config) -> None:
@@ -153,6 +172,24 @@ def test_a_full_house_says_so_with_a_place(config: Config) -> None:
             house.open(face(2))
         assert refusal.value.place == 1
         assert house.status().counts["refused"] == 1
+
+
+def test_nothing_is_spent_on_a_visitor_who_is_refused(config: Config) -> None:
+    with house_of(config, seats=1, line=1) as house, house.open(face(1)):
+        leave = threading.Event()
+
+        def wait(_place: int) -> None:
+            if leave.is_set():
+                raise InterruptedError
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(house.open, face(2), on_place=wait)
+            wait_until(lambda: house.status().queue_length == 1)
+            with pytest.raises(Overloaded):
+                house.open(face(3), wdith=64)
+            leave.set()
+            with pytest.raises(InterruptedError):
+                waiting.result(SOON_S)
 
 
 def test_seats_that_share_an_engine_get_equal_parts_of_it(house: FakeHouse) -> None:
@@ -261,6 +298,26 @@ def test_an_engine_that_cannot_be_built_is_told_at_once(config: Config) -> None:
         NoHouse(config)
 
 
+def test_a_first_rank_that_cannot_be_started_is_told_at_once(config: Config) -> None:
+    class NoHouse(FakeHouse):
+        barren = True
+
+    with pytest.raises(EngineError, match="could not be started"):
+        NoHouse(config)
+
+
+def test_losses_of_an_idle_engine_do_not_make_the_next_start_later(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACK_OFF_S", (0.0, 0.0, SOON_S))
+    with house_of(config) as house:
+        for generation in range(1, 6):
+            wait_until(lambda known=generation: house.status().generation == known and house.status().ready)
+            wait_until(lambda known=generation: known == 1 or house.status().counts.get("checked", 0) == known - 1)
+            house.kill(0)
+        wait_until(lambda: house.status().generation == 6 and house.status().ready)
+
+
 # What a stream promises.
 
 
@@ -325,6 +382,18 @@ def test_no_more_than_a_few_chunks_are_made_before_they_are_taken(house: FakeHou
         wait_until(lambda: sorted(house.engines[0].steps) == [1, 1, 2, 2, 2])
         seat.next(SOON_S)
         wait_until(lambda: sorted(house.engines[0].steps) == [1, 1, 1, 2, 2, 2])
+
+
+def test_any_number_of_chunks_may_be_made_ahead(config: Config) -> None:
+    with house_of(config, ahead_chunks=9) as house, house.open(face(1)) as seat:
+        seat.feed(sound(1, 9))
+        wait_until(lambda: len(house.engines[0].steps) == 9)
+        seat.next(SOON_S)
+        seat.interrupt()
+        seat.feed(sound(2, 1))
+        chunk = seat.next(SOON_S)
+        assert chunk is not None
+        assert chunk.index == 1
 
 
 def test_a_visitor_who_vanished_loses_the_seat(config: Config) -> None:
@@ -403,3 +472,35 @@ def test_a_closed_house_leaves_no_thread_and_no_socket(config: Config) -> None:
         house.kill(0)
         wait_until(lambda: house.status().generation == 2 and house.status().ready)
     assert (threading.active_count(), open_files()) == before
+
+
+# Whether the engine is well.
+
+
+@pytest.mark.parametrize(("ails", "loss"), [("hangs", "hung"), ("fails", "wrong"), ("paints", "wrong")])
+def test_an_idle_engine_that_is_ill_is_replaced(config: Config, ails: str, loss: str) -> None:
+    with house_of(config, canary_s=0.05) as house, house.open(face(1)) as seat:
+        seat.feed(sound(1, 1.0))
+        seat.next(SOON_S)
+        wait_until(lambda: house.status().counts.get("checked", 0) >= 2)
+        assert house.status().generation == 1
+        house.engines[0].ails = ails
+        wait_until(lambda: house.status().generation == 2 and house.status().ready)
+        assert house.status().counts[loss] == 1
+        seat.feed(sound(1, 2.0)[CHUNK:])
+        assert is_own(seat.next(SOON_S), 1)  # type: ignore[arg-type]
+
+
+def test_a_stream_of_no_numbers_puts_the_engine_to_the_test_and_hurts_no_neighbour(house: FakeHouse) -> None:
+    with house.open(face(1)) as neighbour:
+        for ails, generation in (("", 1), ("fails", 2)):
+            house.engines[-1].ails = ails
+            failing = house.open(face(NUMBERLESS))
+            failing.feed(sound(2, 1.0))
+            with pytest.raises(EngineError) as error:
+                failing.next(SOON_S)
+            assert error.value.code == "not_finite"
+            wait_until(lambda known=generation: house.status().generation == known and house.status().ready)
+            failing.close()
+        neighbour.feed(sound(1, 1.0))
+        assert is_own(neighbour.next(SOON_S), 1)  # type: ignore[arg-type]

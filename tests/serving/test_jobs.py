@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from flashtalk.errors import EngineError, InputError, Overloaded, WorkerLost
+from flashtalk.media.label import ABOUT
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs import render
 from flashtalk.serving.jobs.record import JobFolder
@@ -71,12 +72,12 @@ def test_a_film_has_every_frame_and_all_of_its_sound(whole: bytes, tmp_path: Pat
     with av.open(str(path)) as film:
         assert sum(1 for _ in film.decode(video=0)) == FRAMES
         assert film.streams.audio[0].rate == 48000
+        assert {name: film.metadata[name] for name in ABOUT} == ABOUT
         assert abs(float(film.duration or 0) / 1e6 - SECONDS) < 0.05
 
 
-@pytest.mark.parametrize("kills", [(0,), (1, 5)])
 def test_kill_nine_and_restart_give_the_same_film(
-    kills: tuple[int, ...], client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+    client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
 ) -> None:
     with room_in(tmp_path, client) as room:
         client.before = lambda: gate.wait(WAIT_S) and None
@@ -85,7 +86,7 @@ def test_kill_nine_and_restart_give_the_same_film(
         room.wait(job.id, ("rendering",), WAIT_S)
         room._closing = True
         gate.set()
-    for chunks in kills:
+    for chunks in (0, 5):
         with subprocess.Popen(
             [sys.executable, "-m", "tests.serving.job_kit", str(tmp_path)], stdout=subprocess.PIPE
         ) as process:
@@ -212,7 +213,7 @@ def test_a_lost_engine_is_tried_again_but_not_for_ever(
         client.before = lambda: lose(tuple(range(1000)))
         job = room.submit(order_of(inputs, "two"))
         failed = room.wait(job.id, ("done", "failed"), WAIT_S)
-        assert (failed.state, failed.reason) == ("failed", "the engine is gone")
+        assert (failed.state, failed.reason, failed.reason_code) == ("failed", "the engine is gone", "worker_lost")
 
 
 def test_others_meet_nothing(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -271,6 +272,33 @@ def test_the_playlist_plays_what_is_there(client: PlainClient, inputs: tuple[Pat
         assert sum(1 for _ in film.decode(video=0)) == 4 * 8
 
 
+def test_there_is_an_end_to_what_one_visitor_keeps(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client, kept_per_owner=1) as room:
+        job = room.submit(order_of(inputs))
+        room.wait(job.id, ("done",), WAIT_S)
+        for again in (
+            lambda: room.submit(order_of(inputs, "two")),
+            lambda: room.again(OWNER, job.id, 0, 9, 5, "three"),
+        ):
+            with pytest.raises(Overloaded, match="remove one"):
+                again()
+        room.remove(OWNER, job.id)
+        assert room.submit(order_of(inputs, "two")).id != job.id
+
+
+def test_what_is_nobodys_goes_by_its_age(client: PlainClient, tmp_path: Path) -> None:
+    stray = tmp_path / "stray"
+    stray.mkdir()
+    (stray / "job.json").write_text("{torn")
+    with room_in(tmp_path, client) as room:
+        room.sweep()
+        assert stray.exists()
+        room.sweep(stray.stat().st_mtime + JOBS.keep_s + 1)
+        assert not stray.exists()
+
+
 def test_a_torn_row_is_dropped(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
     with room_in(tmp_path, client) as room:
         job = room.submit(order_of(inputs))
@@ -308,6 +336,8 @@ def test_a_part_made_again_changes_only_that_part(
         away = np.abs(old - changed).mean(axis=(1, 2, 3))
         assert away[47] < 0.5 * away[24:42].mean(), "the last new frame is nearly the old one, which the next follows"
         assert packets(room.folder(job.id).film, 1) == packets(room.folder(new.id).film, 1)
+        with av.open(str(room.folder(new.id).film)) as film:
+            assert {name: film.metadata[name] for name in ABOUT} == ABOUT
         with pytest.raises(InputError, match="must be complete"):
             room.again(OWNER, job.id, 10, FRAMES + 1, seed=5, key="beyond")
 

@@ -15,6 +15,7 @@ from flashtalk.serving.messages import (
     Beat,
     BrokenMessage,
     Channel,
+    Checked,
     Chunk,
     Close,
     Failed,
@@ -31,6 +32,7 @@ SOUND = st_np.arrays(np.float32, st.integers(0, 50), elements=st.floats(-1, 1, w
 FRAMES = st_np.arrays(np.uint8, st.tuples(st.integers(0, 3), st.just(2), st.just(3), st.just(3)))
 MESSAGES = st.one_of(
     st.builds(Close, stream=NUMBERS),
+    st.builds(Checked, stream=NUMBERS, fine=st.booleans()),
     st.builds(Beat, progress=NUMBERS),
     st.builds(Failed, stream=NUMBERS, epoch=NUMBERS, error=st.text(), code=st.text(), message=st.text()),
     st.builds(Step, stream=NUMBERS, epoch=NUMBERS, samples=SOUND, end=st.booleans()),

@@ -20,7 +20,6 @@ from flashtalk.config import Config
 from flashtalk.config_file import to_tree
 from flashtalk.engine.engine import Engine
 from flashtalk.errors import CheckpointError, InputError
-from flashtalk.serving import supervisor
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
 from tests.pipeline.conftest import picture_of, speech
@@ -34,12 +33,10 @@ from flashtalk.config import Config
 from flashtalk.config_file import from_tree
 from flashtalk.serving.client import House
 from flashtalk.serving.launch import ProcessRank
-ranks = []
-def start():
-    ranks.extend((ProcessRank(), ProcessRank()))
-    return ranks
-house = House(from_tree(Config, json.load(open(sys.argv[1]))), start)
-sys.stdout.write(f"{ranks[0].pid} {ranks[1].pid}\\n")
+from flashtalk.serving.nursery import Nursery
+nursery = Nursery()
+house = House(from_tree(Config, json.load(open(sys.argv[1]))), lambda: [nursery.rank(), ProcessRank()]).start()
+sys.stdout.write("{} {}\\n".format(*house.status().processes))
 sys.stdout.flush()
 sys.stdin.read()
 """
@@ -148,7 +145,7 @@ def test_errors_of_the_engine_arrive_as_what_they_are(house: Client, config: Con
 
 
 def test_no_process_outlives_its_app(config: Config, tmp_path: Path) -> None:
-    """One rank that computes and one that was stopped."""
+    """A rank that was forked and one that was not; both are stopped, so that only the kernel can end them."""
     settings, shared = tmp_path / "config.json", set(Path("/dev/shm").iterdir())
     settings.write_text(json.dumps(to_tree(config)))
     (tmp_path / "tmp").mkdir()
@@ -162,28 +159,29 @@ def test_no_process_outlives_its_app(config: Config, tmp_path: Path) -> None:
         assert app.stdout
         pids = [int(word) for word in app.stdout.readline().split()]
         assert len(pids) == 2
-        os.kill(pids[1], signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         app.kill()
         wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 5.0)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert set(Path("/dev/shm").iterdir()) <= shared
 
 
-def test_the_spare_takes_over_and_a_closed_client_leaves_no_process(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "SPARE_AFTER_S", 0.0)
-    children = psutil.Process().children
-    before = {child.pid for child in children()}
-    with connect(replace(config, serving=replace(config.serving, spare=True))) as house:
-        (first,) = house.status().processes
-        wait_until(lambda: len({child.pid for child in children()} - before) == 2, SOON_S)
-        (spare,) = {child.pid for child in children()} - before - {first}
-        os.kill(first, signal.SIGKILL)
-        wait_until(lambda: house.status().processes == (spare,), SOON_S)
-        with house.open(picture_of(1)) as seat:
+def test_successors_are_forked_from_a_nursery_that_is_replaced_too(config: Config) -> None:
+    me = psutil.Process()
+    before = set(me.children(recursive=True))
+    with (
+        connect(replace(config, serving=replace(config.serving, spare=True))) as house,
+        house.open(picture_of(1)) as seat,
+    ):
+        (nursery,) = set(me.children()) - before
+        for victim in ("rank", "rank", "nursery"):
+            generation = house.status().generation
+            os.kill(nursery.pid if victim == "nursery" else house.status().processes[0], signal.SIGKILL)
             seat.feed(speech(CHUNK))
             assert seat.next(SOON_S)
-        began_s = time.monotonic()
-    assert time.monotonic() - began_s < 3.0
-    assert {child.pid for child in children()} <= before
+            wait_until(lambda known=generation: house.status().generation == known + 1, SOON_S)
+            wait_until(lambda: house.status().ready, SOON_S)
+            assert psutil.Process(house.status().processes[0]).ppid() == (set(me.children()) - before).pop().pid
+            assert len(set(me.children(recursive=True)) - before) == 2
+    assert set(me.children(recursive=True)) <= before

@@ -10,81 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
-from fastapi import FastAPI
 
-from flashtalk.config_app import DoorConfig, UiConfig
-from flashtalk.serving.door import Door
+from flashtalk.config_app import UiConfig
 from flashtalk.serving.protocol import Client
-from flashtalk.ui import theme
-from flashtalk.ui.context import UiContext
-from flashtalk.ui.limits import RateLimit
-from flashtalk.ui.routes import build_routes
-from flashtalk.ui.tabs import microphone
-from flashtalk.ui.texts import Texts
-from flashtalk.ui.tokens import Tokens
+from flashtalk.ui.build import mount
 from tests.source import ROOT
 from tests.ui.live_kit import serve
 
 CHROMIUM = Path("/usr/bin/chromium")
-FAKE = (
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-
-def make_context(client: Client, folder: Path) -> UiContext:
-    return UiContext(
-        client=client,
-        settings=UiConfig(folder=str(folder)),
-        door=Door(DoorConfig()),
-        texts=Texts(microphone.TEXTS),
-        tokens=Tokens(b"a secret of the test"),
-        folder=folder,
-        assets=ROOT / "assets",
-        rate=RateLimit(1000),
-    )
+FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+SOUND = "--autoplay-policy=no-user-gesture-required"
 
 
 @contextmanager
-def gradio_leaks() -> Iterator[None]:
-    """Gradio leaves event loops unclosed; they are collected here, so that they do not count as a test's warnings."""
+def served_page(client: Client, folder: Path) -> Iterator[str]:
+    """The address of the whole app around `client`."""
+    settings = UiConfig(folder=str(folder), requests_per_minute=1000)
     try:
-        yield
+        with serve(mount(client, settings)) as port:
+            yield f"http://127.0.0.1:{port}/"
     finally:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # Gradio leaves event loops unclosed
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
-
-
-@contextmanager
-def served_page(context: UiContext) -> Iterator[str]:
-    """The address of an app with this one tab."""
-    with gradio_leaks(), serve(_page(context)) as port:
-        yield f"http://127.0.0.1:{port}/"
-
-
-def _page(context: UiContext) -> FastAPI:
-    with gr.Blocks(title="FlashTalk", analytics_enabled=False) as blocks, gr.Tabs(), gr.Tab("Live"):
-        microphone.build(context)
-    app = FastAPI()
-    app.include_router(build_routes(context))
-    app.include_router(microphone.routes(context))
-    style = theme.STATIC / "style.css"
-    return gr.mount_gradio_app(
-        app,
-        blocks,
-        path="",
-        ssr_mode=False,
-        run_history=False,
-        enable_monitoring=False,
-        theme=theme.build_theme(),
-        css_paths=[style] if style.exists() else None,
-        head=theme.head(),
-        i18n=context.texts.i18n(),
-    )
 
 
 def write_wav(path: Path, samples_S: np.ndarray, rate: int = 48000) -> Path:
@@ -97,21 +46,36 @@ def write_wav(path: Path, samples_S: np.ndarray, rate: int = 48000) -> Path:
 
 
 @contextmanager
-def browser_page(microphone_wav: Path, **context: Any) -> Iterator[Any]:
-    """A page of a browser that hears `microphone_wav` again and again."""
+def browser_page(microphone_wav: Path | None, **context: Any) -> Iterator[Any]:
+    """A page of a browser that hears `microphone_wav` again and again; None: its visitor allows no microphone."""
     from playwright.sync_api import sync_playwright
 
-    arguments = [*FAKE, f"--use-file-for-fake-audio-capture={microphone_wav}"]
+    fake = [*FAKE, f"--use-file-for-fake-audio-capture={microphone_wav}"] if microphone_wav else []
+    allowed = ["microphone"] if microphone_wav else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", *arguments])
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", SOUND, *fake])
         try:
-            opened = browser.new_context(permissions=["microphone"], **context).new_page()
+            opened = browser.new_context(permissions=allowed, **context).new_page()
             opened.problems = []
             opened.on("pageerror", lambda error: opened.problems.append(str(error)))
             opened.on("console", lambda m: opened.problems.append(m.text) if m.type == "error" else None)
             yield opened
         finally:
             browser.close()
+
+
+def open_tab(tab: Any, address: str) -> None:
+    """Load the page and choose the tab; it is ready when it has its token and its script."""
+    tab.goto(address)
+    tab.get_by_role("tab", name="Live").click()
+    tab.wait_for_selector("#ft-live-pass [data-token]", state="attached")
+    tab.wait_for_function("() => document.querySelector('.ft-live')?.page")
+
+
+def talking(tab: Any, button: str = "start") -> None:
+    """Press Start (or `sample`) and wait for the first picture."""
+    tab.click(f".ft-live [data-do={button}]")
+    tab.wait_for_function("() => document.querySelector('.ft-live').page.conversation?.player?.figures.painted > 0")
 
 
 def make_speech(path: Path, *, pause_s: float = 1.6, talk_s: float = 2.4, turns: int = 3) -> Path:
@@ -158,6 +122,14 @@ WATCH = """() => {
   }, 10);
 }"""
 
+# How late this busy machine is with what it was asked to do: timers of the page.
+WATCH_LATENESS = """() => {
+  let last = performance.now();
+  window.lateness = [];
+  setInterval(() => { const now = performance.now(); window.lateness.push(now - last - 20); last = now; }, 20);
+}"""
+LATENESS_S = "() => window.lateness.sort((a, b) => a - b)[Math.floor(window.lateness.length * 0.98)] / 1000"
+
 FIGURES = """() => {
   const page = document.querySelector(".ft-live").page, { conversation } = page;
   if (!conversation) return null;
@@ -167,7 +139,8 @@ FIGURES = """() => {
     first_ms: figures.firstAt - page.clickedAt, painted: figures.painted, late: figures.late, skews: figures.skews,
     delay_s: page.meter.trueDelayS, stages: page.meter.seconds, now: player.now(), context_s: audio.currentTime,
     reconnects: wire.reconnects, dropped: conversation.dropped, queue: player.queue ? player.queue.state : null,
-    buffered_s: player.bufferedS,
+    buffered_s: player.bufferedS, words_lost_s: conversation.wordsLostS,
+    heap_mib: performance.memory ? performance.memory.usedJSHeapSize / 2 ** 20 : 0,
   };
 }"""
 

@@ -8,19 +8,18 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
-from flashtalk.media.audio import probe_audio
-from flashtalk.ui.project import read_project
 from tests.source import ROOT
 from tests.ui.kit import Served
 
 FACE = ROOT / "assets/portraits/omar.png"
 VOICE = ROOT / "assets/speech/english-human-sorry.wav"
-SETTINGS = ("", 3, 2, "256×256", "cover", 1.0, True)
+SETTINGS = {"seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -38,52 +37,78 @@ def status_of(url: str) -> int:
         return error.code
 
 
-def test_make_film_gives_a_film_and_the_project_gives_it_again(remote: Remote, tmp_path: Path) -> None:
-    film, project, figures = remote.predict(
-        handle_file(FACE), handle_file(VOICE), *SETTINGS, "one-key-for-one-film", api_name="/make_film"
-    )
-    sound = probe_audio(film)
-    assert sound.duration_s == pytest.approx(3.92, abs=0.05)
+def film_of(remote: Remote, **changes: object) -> tuple[str, str, dict[str, object]]:
+    files = {"portrait": handle_file(FACE), "voice": handle_file(VOICE)}
+    film, project, figures = remote.predict(**{**files, **SETTINGS, **changes}, api_name="/make_film")
+    return film, project, figures
+
+
+def test_one_key_makes_one_film_and_its_project_makes_it_again(remote: Remote, tmp_path: Path) -> None:
+    film, project, figures = film_of(remote, key="one-key-for-one-film")
     assert figures["frames"] == 99
-    again, _, _ = remote.predict(
-        handle_file(FACE), handle_file(VOICE), *SETTINGS, "one-key-for-one-film", api_name="/make_film"
-    )
+    again, _, _ = film_of(remote, key="one-key-for-one-film")
     assert Path(again).read_bytes() == Path(film).read_bytes()
     with pytest.raises(AppError, match="This key was used for another film"):
-        remote.predict(
-            handle_file(FACE), handle_file(VOICE), "", 4, *SETTINGS[2:], "one-key-for-one-film", api_name="/make_film"
-        )
-    opened = read_project(project, tmp_path)
-    repeated, _, _ = remote.predict(
-        handle_file(opened.portrait),
-        handle_file(opened.voice),
-        opened.wishes.prompt,
-        opened.wishes.seed,
-        opened.wishes.settings["steps"],
-        *SETTINGS[3:],
-        "",
-        api_name="/make_film",
-    )
+        film_of(remote, seed=4, key="one-key-for-one-film")
+    repeated, _, figures = remote.predict(project=handle_file(project), key="", api_name="/repeat_film")
+    assert figures["alike"] == "same"
     assert Path(repeated).read_bytes() == Path(film).read_bytes()
-    tree = json.loads(Path(project).read_text(encoding="utf-8"))
-    assert tree["wishes"]["seed"] == 3
-    assert str(ROOT) not in Path(project).read_text(encoding="utf-8")
+    text = Path(project).read_text(encoding="utf-8")
+    assert json.loads(text)["wishes"]["seed"] == 3
+    assert str(ROOT) not in text
+    check_mp4(Path(film))
+    other = tmp_path / "other.flashtalk.json"
+    other.write_text(text.replace(str(figures["model"]), "small-0123456789abcdef"), encoding="utf-8")
+    _, _, figures = remote.predict(project=handle_file(other), key="", api_name="/repeat_film")
+    assert figures["alike"] == "other_model"
+
+
+def check_mp4(path: Path) -> None:
+    """As long as its sound, its index in front, both kinds of stream whole, and it says who made it."""
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    with av.open(path) as film:
+        pictures = sum(1 for _ in film.decode(video=0))
+        assert "AI-generated" in film.metadata["comment"]
+    with av.open(path) as film:
+        sound = sum(frame.samples for frame in film.decode(audio=0)) / film.streams.audio[0].rate
+    assert pictures == 99
+    assert sound == pytest.approx(pictures / 25, abs=0.06)
+    assert sound >= pictures / 25 - 0.025
 
 
 def test_compare_gives_figures(remote: Remote) -> None:
-    off = (False, 2, 0, 1.0)
-    figures = remote.predict(
-        handle_file(FACE), handle_file(VOICE), True, 2, 0, 1.0, True, 2, 1, 1.0, *off, *off, api_name="/compare"
-    )
+    files = {"portrait": handle_file(FACE), "voice": handle_file(VOICE)}
+    figures = remote.predict(**files, variants=[{}, {"seed": 1}], key="", api_name="/compare")
     assert [row["letter"] for row in figures] == ["A", "B"]
-    assert all(row["frames_per_second"] > 0 and row["sharpness"] > 0 for row in figures)
+    assert [row["seed"] for row in figures] == [0, 1]
+    assert all(row["frames_per_second"] > 0 and 0.2 < row["sharpness"] < 2 for row in figures)
+    assert all(-1 <= row["sync"] <= 1 for row in figures)
 
 
-@pytest.mark.parametrize(("place", "value", "words"), [(2, 5, "not in the list"), (3, "big", "not in the list")])
-def test_wrong_settings_are_sentences(remote: Remote, place: int, value: object, words: str) -> None:
-    settings = [*SETTINGS[:place], value, *SETTINGS[place + 1 :]]
+@pytest.mark.parametrize(
+    ("variants", "words"),
+    [([{}], "2 to 4"), ([{}, {"sed": 1}], "some of model"), ([{}, {"steps": "x"}], "Variant B"), ({}, "2 to 4")],
+)
+def test_wrong_variants_are_sentences(remote: Remote, variants: object, words: str) -> None:
+    files = {"portrait": handle_file(FACE), "voice": handle_file(VOICE)}
+    with pytest.raises(AppError, match=words):
+        remote.predict(**files, variants=variants, key="", api_name="/compare")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": 5}, "steps"),
+        ({"size": "big"}, "write it like"),
+        ({"fit": "stretch"}, "fit"),
+        ({"model": "huge"}, "No variant"),
+        ({"key": "short"}, "letters"),
+    ],
+)
+def test_wrong_settings_are_sentences(remote: Remote, changes: dict[str, object], words: str) -> None:
     with pytest.raises(AppError, match=words) as error:
-        remote.predict(handle_file(FACE), handle_file(VOICE), *settings, "", api_name="/make_film")
+        film_of(remote, **changes)
     assert "Traceback" not in str(error.value)
     assert str(ROOT) not in str(error.value)
 
@@ -92,8 +117,18 @@ def test_a_file_that_is_no_picture_is_said_to_be_none(remote: Remote, tmp_path: 
     broken = tmp_path / "face.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 500)
     with pytest.raises(AppError, match=r"picture|image") as error:
-        remote.predict(handle_file(broken), handle_file(VOICE), *SETTINGS, "", api_name="/make_film")
+        film_of(remote, portrait=handle_file(broken))
     assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["make_film", "repeat_film", "compare"])
+def test_endpoints_tell_what_they_take(remote: Remote, name: str) -> None:
+    said = remote.view_api(return_format="dict", print_info=False)["named_endpoints"][f"/{name}"]
+    assert len(said["description"]) > 60
+    for parameter in said["parameters"]:
+        assert parameter["label"].startswith(parameter["parameter_name"]), parameter["label"]
+    optional = {one["parameter_name"] for one in said["parameters"] if one["parameter_has_default"]}
+    assert "key" in optional
 
 
 def test_films_need_their_token(served: Served) -> None:

@@ -1,7 +1,9 @@
-"""The microphone tab in Debian's Chromium with the small model: lips, interrupt, coming back, both players."""
+"""The microphone tab in Debian's Chromium, with the small model in its own process and with an engine of known cost."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +14,21 @@ import pytest
 
 from flashtalk.config_file import load_config
 from flashtalk.serving.client import connect
-from flashtalk.ui.context import UiContext
-from flashtalk.ui.tabs.microphone import live_of
+from flashtalk.serving.protocol import Client
 from tests.ui.live_browser import (
     CHROMIUM,
     FIGURES,
+    LATENESS_S,
     WATCH,
+    WATCH_LATENESS,
     browser_page,
-    make_context,
     make_speech,
     mouth_and_voice,
+    open_tab,
     served_page,
+    talking,
 )
+from tests.ui.live_house import SIZE_PX, PacedHouse
 from tests.ui.live_kit import wait_until
 
 pytest.importorskip("playwright", reason="needs the playwright package to drive a browser")
@@ -32,52 +37,78 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Gradio leaves event loops unclosed
 ]
 
-START = ".ft-live [data-do=start]"
+STOP = ".ft-live [data-do=start]"
+PAGE = "document.querySelector('.ft-live').page"
+PLAYER = f"{PAGE}.conversation.player"
+COMPUTE_S = 0.25
 
 
 @dataclass
 class App:
     address: str
-    context: UiContext
+    client: Client
     folder: Path
+
+    @property
+    def turns(self) -> Path:
+        return make_speech(self.folder / "turns.wav")
+
+    @property
+    def conversations(self) -> int:
+        return self.client.status().seats_used
+
+    def stop(self, tab: Any) -> None:
+        """Nothing is left of the conversation, and the page complained about nothing."""
+        tab.click(STOP)
+        wait_until(lambda: self.conversations == 0, 20)
+        assert not [problem for problem in tab.problems if "404" not in problem]
+
+
+def served(client: Client, folder: Path) -> Iterator[App]:
+    with served_page(client, folder) as address:
+        yield App(address, client, folder)
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    folder = tmp_path_factory.mktemp("live")
-    with connect(load_config("cpu", {"stream.steps": 2}), isolated=False) as client:
-        context = make_context(client, folder)
-        with served_page(context) as address:
-            yield App(address, context, folder)
-        live_of(context).sessions.close()
+    """The small model, served as the app serves it."""
+    with connect(load_config("cpu")) as client:
+        yield from served(client, tmp_path_factory.mktemp("live"))
 
 
-def started(app: App, tab: Any, query: str = "") -> None:
-    tab.goto(app.address + query)
-    tab.wait_for_selector("#ft-live-pass [data-token]", state="attached")
-    tab.click(START)
-    tab.wait_for_function("() => document.querySelector('.ft-live').page.conversation?.player.figures.painted > 0")
+@pytest.fixture(scope="module")
+def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An engine that takes COMPUTE_S for each chunk."""
+    config = load_config("cpu", {"stream.width": SIZE_PX, "stream.height": SIZE_PX})
+    with PacedHouse(config, lambda: COMPUTE_S) as client:
+        yield from served(client, tmp_path_factory.mktemp("paced"))
 
 
 def figures(tab: Any) -> dict[str, Any]:
     return tab.evaluate(FIGURES)
 
 
-def test_speak_interrupt_lose_the_line_and_speak_again(app: App) -> None:
-    with browser_page(make_speech(app.folder / "turns.wav")) as tab:
-        started(app, tab)
-        assert figures(tab)["first_ms"] < 4000
+def says(tab: Any, words: str) -> None:
+    tab.wait_for_function(f"() => document.querySelector('.ft-live-status').innerText.includes({words!r})")
+
+
+# The small model.
+
+
+def test_speak_interrupt_lose_the_line_lose_the_worker_and_speak_again(app: App) -> None:
+    with browser_page(app.turns) as tab:
+        open_tab(tab, app.address)
+        talking(tab)
         tab.evaluate(WATCH)
-        tab.wait_for_timeout(12000)
-        now = figures(tab)
+        tab.evaluate(WATCH_LATENESS)
+        tab.wait_for_function(f"() => {PLAYER}.now() > 9", timeout=120_000)
+        late_s = tab.evaluate(LATENESS_S)
         lips_follow_the_voice(tab.evaluate("() => window.seen"))
-        sound_and_pictures_are_together(now["skews"])
-        delay_is_what_its_stages_say(now)
-        silent_within(tab, 0.3)
-        comes_back(app, tab)
-        assert not [problem for problem in tab.problems if "404" not in problem]
-        tab.click(START)
-        wait_until(lambda: live_of(app.context).sessions.count == 0, 5)
+        sound_and_pictures_are_together(figures(tab)["skews"], 0.08 + late_s)
+        silent_within(tab, 0.3 + late_s)
+        comes_back(app, tab, lose_the_line)
+        comes_back(app, tab, lose_the_worker)
+        app.stop(tab)
 
 
 def lips_follow_the_voice(seen: dict[str, Any]) -> None:
@@ -92,19 +123,13 @@ def lips_follow_the_voice(seen: dict[str, Any]) -> None:
     assert together > 0.3
 
 
-def sound_and_pictures_are_together(skews_s: list[float]) -> None:
+def sound_and_pictures_are_together(skews_s: list[float], limit_s: float) -> None:
     assert abs(np.median(skews_s)) < 0.04
-    assert np.percentile(np.abs(skews_s), 95) < 0.08
-
-
-def delay_is_what_its_stages_say(now: dict[str, Any]) -> None:
-    stages = now["stages"]
-    bound_s = stages["listen"] + stages["wait"] + stages["compute"] + 0.4 + now["queue"]["lead"]
-    assert 0.3 < now["delay_s"] < bound_s + 0.3
+    assert np.percentile(np.abs(skews_s), 95) < limit_s
 
 
 def silent_within(tab: Any, limit_s: float) -> None:
-    """Press Interrupt while it speaks; the loudspeaker falls silent, and the mouth closes with the next chunk."""
+    """Press Interrupt while it speaks; the loudspeaker falls silent, and what is made next is silence."""
     tab.wait_for_function("() => window.seen.heard.slice(-8).every(([, level]) => level > 0.01)", polling=20)
     clicked_ms = tab.evaluate(
         "() => { const at = performance.now(); document.querySelector('[data-do=interrupt]').click(); return at; }"
@@ -113,41 +138,126 @@ def silent_within(tab: Any, limit_s: float) -> None:
     tab.wait_for_timeout(900)
     heard = np.array(tab.evaluate("() => window.seen.heard"))
     after = heard[(heard[:, 0] > clicked_ms + 1000 * limit_s) & (heard[:, 0] < clicked_ms + 900)]
-    assert len(after) > 10
+    assert len(after) > 3
     assert after[:, 1].max() < 0.005
 
 
-def comes_back(app: App, tab: Any) -> None:
-    key = "document.querySelector('.ft-live').page.conversation.wire"
-    before = tab.evaluate(f"() => {key}.key")
+def lose_the_line(_app: App, tab: Any) -> None:
+    tab.evaluate(f"() => {PAGE}.conversation.wire.socket.close()")
+    tab.wait_for_function(f"() => {PAGE}.conversation.wire.reconnects === 1")
+
+
+def lose_the_worker(app: App, tab: Any) -> None:
+    """It is killed while it speaks."""
+    tab.wait_for_function("() => window.seen.heard.slice(-8).every(([, level]) => level > 0.01)", polling=20)
+    before = app.client.status()
+    for process in before.processes:
+        os.kill(process, signal.SIGKILL)
+    says(tab, "restarts")
+    assert tab.evaluate(f"() => {PAGE}.root.dataset.state") == "live"
+    wait_until(lambda: app.client.status().generation > before.generation and app.client.status().ready, 120)
+
+
+def comes_back(app: App, tab: Any, lose: Any) -> None:
+    """Pictures and sound go on in the same conversation, which says so; the page was not loaded again."""
+    key, epochs = (tab.evaluate(f"() => {what}") for what in (f"{PAGE}.conversation.wire.key", "seen.epochs.length"))
+    lose(app, tab)
+    resumed = f"() => seen.epochs.slice({epochs}).some(([reason]) => reason === 'resume')"
+    tab.wait_for_function(resumed, timeout=120_000)
+    says(tab, "Back again")
+    painted, heard = (tab.evaluate(f"() => {what}") for what in (f"{PLAYER}.figures.painted", "seen.heard.length"))
+    tab.wait_for_function(f"() => {PLAYER}.figures.painted > {painted} + 20", timeout=60_000)
+    tab.wait_for_function(f"() => seen.heard.slice({heard}).some(([, level]) => level > 0.01)", timeout=60_000)
+    assert tab.evaluate(f"() => {PAGE}.conversation.wire.key") == key
+    assert app.conversations == 1
+
+
+# The engine of known cost.
+
+
+def test_mouth_to_picture_in_the_browser_is_a_chunk_its_making_and_at_most_0_4_s(paced: App) -> None:
+    with browser_page(paced.turns) as tab:
+        open_tab(tab, paced.address)
+        tab.evaluate(WATCH_LATENESS)
+        talking(tab)
+        first_ms, delays, stages = figures(tab)["first_ms"], [], {}
+        for _ in range(20):
+            tab.wait_for_timeout(500)
+            now = figures(tab)
+            delays.append(now["delay_s"])
+            stages = now["stages"]
+        late_s = tab.evaluate(LATENESS_S)
+        assert first_ms / 1000 < 0.48 + COMPUTE_S + 1.0 + 5 * late_s
+        assert np.median(delays[8:]) < 1.12 + stages["compute"] + 0.4 + late_s
+        assert np.median(delays[8:]) == pytest.approx(sum(stages.values()), abs=0.15 + late_s)
+        change_the_microphone(tab)
+        sleep_like_a_locked_phone(tab)
+        paced.stop(tab)
+
+
+def change_the_microphone(tab: Any) -> None:
+    """To the second of Chromium's fake ones: the conversation goes on with it."""
+    label = tab.evaluate("() => document.querySelector('.ft-live-device select').options[2].label")
+    tab.select_option(".ft-live-device select", label=label)
+    tab.wait_for_function(f"() => {PAGE}.conversation.ear.label === {label!r}")
     painted = figures(tab)["painted"]
-    tab.evaluate(f"() => {key}.socket.close()")
-    tab.wait_for_function(f"() => {key}.reconnects === 1", timeout=5000)
-    tab.wait_for_function(
-        f"() => document.querySelector('.ft-live').page.conversation.player.figures.painted > {painted} + 20"
-    )
-    assert tab.evaluate(f"() => {key}.key") == before
-    assert live_of(app.context).sessions.count == 1
+    tab.wait_for_function(f"() => {PLAYER}.figures.painted > {painted} + 10")
 
 
-def test_media_source_player_plays_where_webcodecs_is_missing(app: App) -> None:
-    with browser_page(make_speech(app.folder / "turns.wav")) as tab:
-        tab.add_init_script("delete window.VideoDecoder")
-        started(app, tab)
-        assert tab.evaluate("() => document.querySelector('.ft-live').dataset.player") == "mse"
-        tab.wait_for_function("() => document.querySelector('.ft-live').page.conversation.player.now() > 4")
-        now = figures(tab)
-        assert now["painted"] > 40
-        assert not [problem for problem in tab.problems if "404" not in problem]
-        tab.click(START)
-        wait_until(lambda: live_of(app.context).sessions.count == 0, 5)
+def sleep_like_a_locked_phone(tab: Any) -> None:
+    """Its sound stands still; when it is seen again, the conversation goes on from now and not from then."""
+    tab.evaluate(f"() => {PAGE}.audio.suspend()")
+    tab.wait_for_timeout(1500)
+    tab.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    tab.wait_for_function(f"() => {PAGE}.conversation.wire.reconnects === 1 && {PAGE}.audio.state === 'running'")
+    tab.wait_for_function(f"() => {PLAYER}.queue.state.playing")
 
 
-def test_a_browser_without_either_is_sent_to_the_plain_mode(app: App) -> None:
-    with browser_page(make_speech(app.folder / "turns.wav")) as tab:
+@pytest.mark.parametrize("player", ["webcodecs", "mse"])
+def test_who_has_no_microphone_has_a_talking_face_with_one_click(paced: App, player: str) -> None:
+    with browser_page(None) as tab:
+        open_tab(tab, paced.address + f"?player={player}")
+        talking(tab, "sample")
+        assert tab.evaluate(f"() => {PAGE}.root.dataset.player") == player
+        says(tab, "sample voice")
+        tab.wait_for_function(f"() => {PLAYER}.now() > 4", timeout=60_000)
+        assert figures(tab)["painted"] > 40
+        assert tab.evaluate(f"() => {PAGE}.meter.trueDelayS") > 1.12, "nothing was heard"
+        paced.stop(tab)
+
+
+REFUSALS = {
+    "NotFoundError": "No microphone was found",
+    "NotReadableError": "Another program uses",
+    "StrangeError": "load the page again",
+    "NotAllowedError": "is blocked. Allow it",
+}
+
+
+def test_without_a_microphone_there_is_a_sentence_and_a_way_on_without_a_mouse(paced: App) -> None:
+    with browser_page(paced.turns, viewport={"width": 320, "height": 640}) as tab:
+        open_tab(tab, paced.address)
+        assert tab.evaluate("() => document.documentElement.scrollWidth") == 320
+        tab.focus(STOP)
+        for error, words in REFUSALS.items():
+            tab.evaluate(
+                "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }",
+                error,
+            )
+            tab.keyboard.press("Enter")
+            says(tab, words)
+            tab.focus(STOP)
+        assert paced.conversations == 0
+        tab.keyboard.press("Tab")  # Interrupt and Mute can do nothing now: the sample voice is next
+        tab.keyboard.press("Enter")
+        says(tab, "sample voice speaks")
+        paced.stop(tab)
+
+
+def test_a_browser_without_either_player_is_sent_to_the_plain_mode(paced: App) -> None:
+    with browser_page(paced.turns) as tab:
         tab.add_init_script("delete window.VideoDecoder; delete window.MediaSource")
-        tab.goto(app.address)
-        tab.wait_for_selector("#ft-live-pass [data-token]", state="attached")
-        tab.click(START)
-        tab.wait_for_function("() => document.querySelector('.ft-live-status').innerText.includes('plain')")
-        assert live_of(app.context).sessions.count == 0
+        open_tab(tab, paced.address)
+        tab.click(STOP)
+        says(tab, "plain mode")
+        assert paced.conversations == 0

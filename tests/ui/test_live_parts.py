@@ -71,6 +71,29 @@ def test_a_silent_microphone_is_replaced_by_silence_on_time(gaps_s: list[float])
         now_s += PIECE_S
 
 
+@given(st.lists(st.floats(0.0, 0.3), min_size=30, max_size=40))
+def test_sound_that_comes_in_bursts_is_not_cut_by_silence(late_s: list[float]) -> None:
+    burst, spoken, fed = 20, 0, []
+    timeline = Timeline(RATE, PREROLL_S, 100.0, burst * PIECE_S)
+    timeline.silence(round(PREROLL_S * RATE))
+    now_s = 100.0
+    for index, more_s in enumerate(late_s):
+        came_s = 100.0 + (index + 1) * burst * PIECE_S + more_s
+        while now_s < came_s:
+            now_s += 0.02
+            fed.append(timeline.fill(now_s))
+        talks = index % 8 > 2
+        for _ in range(burst):
+            fed.append(timeline.hear(voice(PIECE) if talks else np.zeros(PIECE, np.float32), 0, now_s))
+            spoken += PIECE if talks else 0
+    words = np.concatenate(fed) != 0
+    edges = np.flatnonzero(np.diff(words.astype(int)))
+    holes = np.diff(edges)[1::2] if words[edges[0] + 1] else np.diff(edges)[::2]
+    assert words.sum() == pytest.approx(spoken, rel=0.02)
+    assert all(hole > 1.5 * RATE for hole in holes if hole > 2 * PIECE), "silence in the middle of a word"
+    assert abs(timeline.ahead_s(now_s)) < 2 * burst * PIECE_S
+
+
 @given(st.integers(0, 60), st.integers(0, 50000))
 def test_an_interrupt_never_moves_the_clock(pieces: int, back: int) -> None:
     timeline, now_s = begun(), 100.0

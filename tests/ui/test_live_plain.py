@@ -19,7 +19,7 @@ from flashtalk.media.segments import Segment
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.live.messages import Kind, Outgoing, say
-from flashtalk.ui.live.plain import SegmentsBox, SegmentsPacker, read_piece
+from flashtalk.ui.live.plain import PIECE_S, Heard, PlainTalk, SegmentsBox, read_piece
 from flashtalk.ui.live.session import Visitor
 from flashtalk.ui.live.sessions import LiveSessions
 
@@ -31,19 +31,17 @@ def client(tiny_config: Config) -> Iterator[Client]:
 
 
 def test_segments_are_one_film_with_its_sound(client: Client) -> None:
-    sessions, box = LiveSessions(client, LiveConfig()), SegmentsBox()
+    sessions = LiveSessions(client, LiveConfig())
     session = sessions.open(Visitor(np.full((64, 64, 3), 99, np.uint8)), "me")
-    session.attach(box, SegmentsPacker)
-    assert sessions.of("me") is session
+    talk = PlainTalk(session)
     segments: list[Segment] = []
-    for segment in box.segments(session):
+    for segment in talk.segments():
         if not segments:
-            session.hear((0.3 * np.sin(np.arange(16000) * 0.2)).astype(np.float32))
+            assert talk.hear((0.3 * np.sin(np.arange(16000) * 0.2)).astype(np.float32), 0.0)
         segments.append(segment)
         if len(segments) == 4:
             break
     assert session.join(5)
-    assert sessions.of("me") is None
     film = b"".join(segment.data for segment in segments)
     with av.open(io.BytesIO(film), format="mpegts") as opened:
         times = [float(frame.pts * frame.time_base) for frame in opened.decode(video=0)]
@@ -53,6 +51,13 @@ def test_segments_are_one_film_with_its_sound(client: Client) -> None:
     with av.open(io.BytesIO(film), format="mpegts") as opened:
         sound_S = np.concatenate([frame.to_ndarray()[0] for frame in opened.decode(audio=0)])
     assert np.abs(sound_S).max() > 0.2
+
+
+def test_lost_pieces_are_told_once_and_late_ones_are_not_lost() -> None:
+    heard, late = Heard(), np.random.default_rng(0).uniform(0, 1.0, 100)
+    assert all(heard.all_of(PIECE_S, index * PIECE_S + late[index]) for index in range(100))
+    told = [heard.all_of(PIECE_S, index * PIECE_S) for index in range(104, 130)]  # four pieces never came
+    assert told == [False] + [True] * 25
 
 
 def test_last_words_of_a_session_reach_the_page() -> None:

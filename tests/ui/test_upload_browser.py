@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gradio_client import Client as Remote
-from gradio_client import handle_file
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.source import ROOT
+from tests.ui.film_browser import SECONDS_MS, Shown, shown_film
 from tests.ui.kit import CHROMIUM, Served, needs_chromium
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
 FIRST_FRAME_S = 2.0
-FAST_ENOUGH_FPS = 26.0
-SECONDS_MS = 1000
-WATCH = """() => {
-  window.seen = { pressed: 0, first: 0, stalls: [], ended: false };
-  document.addEventListener("click", () => (window.seen.pressed ||= performance.now()), { capture: true });
-  const look = () => {
-    const video = document.querySelector("#ft-video video");
-    if (video && !video.watched) {
-      video.watched = true;
-      video.requestVideoFrameCallback((now) => (window.seen.first = now));
-      video.addEventListener("waiting", () => video.currentTime > 0.1 && window.seen.stalls.push(video.currentTime));
-      video.addEventListener("ended", () => (window.seen.ended = true));
-    }
-    requestAnimationFrame(look);
-  };
-  look();
-}"""
+CHUNK_S = 1.12
+TRIES = 3
+PATIENCE_S = 20.0
+FAST_CHUNK_S = 0.75
+"""A machine that makes a chunk in this while the page plays has a third of its time to spare."""
+DELIVERY_S = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -54,48 +43,93 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     context.close()
 
 
-def speed_now(served: Served) -> dict[str, float]:
-    """The same film without a page: what this machine can do just now."""
-    remote = Remote(served.url, verbose=False)
-    try:
-        files = (
-            handle_file(ROOT / f"assets/{name}") for name in ("portraits/omar.png", "speech/english-human-sorry.wav")
-        )
-        *_, figures = remote.predict(*files, "", 0, 4, "256×256", "cover", 1.0, True, "", api_name="/make_film")
-    finally:
-        remote.close()
-    return dict(figures)
+def check_no_needless_stall(film: Shown) -> None:
+    """Held against what the machine gave while this very film was made."""
+    for at_s, place_s in film.real_stalls:
+        chunk = round(place_s / CHUNK_S)
+        assert film.arrived_s[chunk] > at_s - DELIVERY_S, f"stalled at {place_s:.2f} s, but its pictures were there"
+    assert film.pauses <= sum(chunk_s > CHUNK_S - DELIVERY_S for chunk_s in film.took_s)
+    if max(film.took_s) < CHUNK_S - DELIVERY_S:
+        assert film.real_stalls == []
 
 
-def test_a_film_plays_while_it_is_made(page: Page, served: Served) -> None:
-    speed_now(served)
-    before = speed_now(served)
-    page.evaluate(WATCH)
+def test_a_film_plays_while_it_is_made(page: Page) -> None:
+    """Without a needless stall, and at once where the machine is fast; what else it does at the press counts once."""
+    painted_s = []
+    for _ in range(TRIES):
+        film = shown_film(page, "#ft-card-3")
+        check_no_needless_stall(film)
+        if max(film.took_s) < FAST_CHUNK_S:
+            painted_s.append(film.painted_s)
+        if not painted_s or min(painted_s) <= FIRST_FRAME_S:
+            return
+        page.reload()
+        page.wait_for_selector("#ft-make")
+    assert min(painted_s) <= FIRST_FRAME_S
+
+
+def test_stop_stops_at_once_and_a_new_film_ends_the_old_one(page: Page, served: Served) -> None:
+    page.click("#ft-card-0")
+    page.wait_for_selector("#ft-status .ft-busy")
+    page.click("#ft-card-1")
+    page.wait_for_function("document.querySelector('#ft-face img')?.src.includes('bruno')")
+    wait_for_seats(served, 1)
+    page.click("#ft-stop")
+    page.wait_for_function("!document.querySelector('#ft-status .ft-busy')")
+    wait_for_seats(served, 0)
+    assert page.locator("#ft-status .ft-busy").count() == 0
+
+
+def wait_for_seats(served: Served, used: int) -> None:
+    deadline, line = time.monotonic() + PATIENCE_S, f"flashtalk_seats_used {used}\n"
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"{served.url}/metrics", timeout=PATIENCE_S) as answer:
+            if line in answer.read().decode():
+                return
+        time.sleep(0.05)
+    pytest.fail(f"not {used} seats were used within {PATIENCE_S:g} s")
+
+
+def test_a_project_opens_and_says_what_it_will_be(page: Page, tmp_path: Path) -> None:
     page.click("#ft-card-3")
-    page.wait_for_selector(".ft-save", timeout=120 * SECONDS_MS)
-    page.wait_for_function("window.seen.ended", timeout=30 * SECONDS_MS)
-    seen = page.evaluate("window.seen")
-    fps, painted_s = before["frames_per_second"], (seen["first"] - seen["pressed"]) / 1000
-    if fps < FAST_ENOUGH_FPS:
-        pytest.skip(f"this machine is too busy or slow: {fps:.1f} frames a second even without a page")
-    assert painted_s <= FIRST_FRAME_S
-    assert seen["stalls"] == []
+    page.wait_for_selector(".ft-save", timeout=240 * SECONDS_MS)
+    with page.expect_download() as download:
+        page.locator(".ft-save").nth(1).click()
+    project = tmp_path / "film.flashtalk.json"
+    download.value.save_as(project)
+    page.reload()
+    page.wait_for_selector("#ft-make")
+    page.get_by_role("button", name="Settings").click()
+    page.locator("input[type=file][accept*=json]").first.set_input_files(project)
+    page.wait_for_function("document.querySelector('#ft-status').innerText.includes('bit for bit')")
+
+
+APART = """() => {
+  const [a, b] = [...document.querySelectorAll("#ft-compare video")].map((video) => video.currentTime);
+  window.apart = Math.min(window.apart ?? 1, Math.abs(a - b));
+  return a > 1 && window.apart < 0.05;
+}"""
+DRAWN = """() => {
+  const c = document.querySelector("#ft-compare canvas");
+  return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((level, at) => at % 4 < 3 && level > 8);
+}"""
 
 
 def test_the_compare_tab_plays_in_step(page: Page) -> None:
     page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="I'm sorry").locator("visible=true").click()
     page.click("#ft-compare-go")
-    page.wait_for_selector("#ft-compare [data-start]", timeout=180 * SECONDS_MS)
-    page.wait_for_function("document.querySelector('#ft-compare video').currentTime > 1", timeout=20 * SECONDS_MS)
-    times = page.evaluate("[...document.querySelectorAll('#ft-compare video')].map((video) => video.currentTime)")
-    assert len(times) == 2
-    assert abs(times[0] - times[1]) < 0.1
-    drawn = page.evaluate(
-        "(() => { const c = document.querySelector('#ft-compare canvas');"
-        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.reduce((a, b) => a + b, 0); })()"
-    )
-    assert drawn > 0
-    assert page.locator("#ft-compare table tbody tr").count() == 6
+    page.wait_for_selector("#ft-compare [data-start]", timeout=240 * SECONDS_MS)
+    assert page.locator("#ft-compare video").count() == 2
+    page.wait_for_function(APART, timeout=PATIENCE_S * SECONDS_MS)
+    page.wait_for_function(DRAWN, timeout=PATIENCE_S * SECONDS_MS)
+    rows = page.locator("#ft-compare table tbody tr")
+    assert rows.count() == 7
+    for index in range(7):
+        assert len(rows.nth(index).locator("td").all_inner_texts()) == 2
+        assert rows.nth(index).locator("small").inner_text().endswith(".")
+    sync = rows.nth(2).locator("td").first.inner_text()
+    assert -1 <= float(sync.split()[-1]) <= 1
 
 
 def test_what_is_missing_is_said(page: Page) -> None:
@@ -103,31 +137,3 @@ def test_what_is_missing_is_said(page: Page) -> None:
     words = page.locator("#ft-status .ft-failed")
     words.wait_for()
     assert words.inner_text() == "Choose a face first: one of ours, a picture of yours or the camera."
-
-
-def test_the_page_speaks_chinese(browser: Browser, served: Served) -> None:
-    context = browser.new_context(locale="zh-CN")
-    chinese = context.new_page()
-    chinese.goto(served.url)
-    chinese.wait_for_selector("#ft-make")
-    assert chinese.inner_text("#ft-make").strip() == "开始说话"
-    chinese.click("#ft-make")
-    chinese.wait_for_selector("#ft-status .ft-failed")
-    context.close()
-
-
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-@pytest.mark.parametrize("shade", ["light", "dark"])
-def test_nothing_sticks_out(
-    browser: Browser, served: Served, width: int, height: int, shade: str, tmp_path: Path
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=shade, locale="en-US")
-    shown = context.new_page()
-    shown.goto(served.url)
-    shown.wait_for_selector("#ft-make")
-    for tab in ("Film", "Compare"):
-        shown.get_by_role("tab", name=tab, exact=True).click()
-        assert shown.evaluate("document.documentElement.scrollWidth") <= width
-        assert shown.screenshot(path=tmp_path / f"{tab}.png")
-    assert shown.evaluate("document.body.classList.contains('dark')") is (shade == "dark")
-    context.close()

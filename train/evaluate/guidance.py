@@ -16,7 +16,7 @@ from flashtalk.models.dit import DiT, TimeEmbedding
 from flashtalk.models.rope import Positions
 from flashtalk.pipeline.noise import SeededNoise
 from flashtalk.pipeline.schedule import T_MAX
-from flashtalk.types import AudioContext, Context, Grid
+from flashtalk.types import AudioContext, Context, Grid, TokenLayout
 from train.losses import guided
 
 BRANCHES = 3
@@ -78,9 +78,10 @@ class GuidedDiT:
         text, null = (F.pad(rows, (0, 0, 0, length - rows.shape[1])) for rows in (text_BLD, null_BLD))
         return self._dit.embed_context(torch.cat((text, null, null)), picture_BLD.expand(BRANCHES, -1, -1))
 
-    def embed_audio(self, windows_BFKD: Tensor) -> AudioContext:
+    def embed_audio(self, windows_BFKD: Tensor, layout: TokenLayout | None = None) -> AudioContext:
         """Sound of the three branches: (sound, sound, none); none is zero features, not silence."""
-        return self._dit.embed_audio(torch.cat((windows_BFKD, windows_BFKD, torch.zeros_like(windows_BFKD))))
+        branches = torch.cat((windows_BFKD, windows_BFKD, torch.zeros_like(windows_BFKD)))
+        return self._dit.embed_audio(branches, layout)
 
     def __call__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +61,8 @@ class Job:
     state: State = "waiting"
     reason: str = ""
     """Why it is paused or failed, as a sentence."""
+    reason_code: str = ""
+    """Of the error that is the reason; pages have words for it in other languages."""
     frames: int = 0
     rendered_s: float = 0.0
     """Time that was spent on it, pauses left out."""
@@ -97,9 +100,14 @@ class JobFolder:
         self.clip = path / "clip.mp4"
         self._record = path / "job.json"
 
-    def state(self, frame: int) -> Path:
-        """The saved stream that goes on with this frame."""
-        return self.states / f"{frame}.safetensors"
+    def bytes(self) -> int:
+        """What it takes of the disk; files of two names count once."""
+        found = {}
+        for path in self.path.rglob("*"):
+            with suppress(OSError):  # files come and go meanwhile
+                info = path.stat()
+                found[info.st_ino] = info.st_size
+        return sum(found.values())
 
     def write(self, job: Job) -> None:
         """Replace the record: a kill leaves the old one or the new one."""

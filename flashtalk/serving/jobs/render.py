@@ -20,11 +20,13 @@ from flashtalk.media.encode import MediaFormat
 from flashtalk.media.fit import fit_portrait
 from flashtalk.media.label import label_frames
 from flashtalk.media.mp4 import Mp4Writer, part_path
+from flashtalk.media.part_file import share_file
 from flashtalk.serving.jobs.drift import DriftMeter
 from flashtalk.serving.jobs.intake import demand_room, read_picture
 from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder
 from flashtalk.serving.jobs.rows import Row, Rows
 from flashtalk.serving.jobs.sound import read_track, read_voice
+from flashtalk.serving.jobs.states import States
 from flashtalk.serving.journal import Entry, Journal
 from flashtalk.serving.protocol import Client, Stream
 from flashtalk.types import VideoChunk
@@ -78,12 +80,13 @@ class Render:
         self._journal = Journal(folder.film)
         self._saved_s = time.monotonic()
         self._unsaved_chunks = 0
-        self._state_frame = 0
+        every_frames = round(config.state_every_s * job.stream.fps)
+        self._states = States(folder.states, every_frames, config.states_max_bytes)
 
     def run(self) -> Ending:
         """To the end, or until the wish. Raises FlashTalkError; the film can then be continued from its journal."""
         if self._folder.film.exists() and not part_path(self._folder.film).exists():
-            self._journal.remove()
+            self._clear_up()
             return "done"
         film, entry = self._open_film()
         ending: Ending = "done"
@@ -193,31 +196,25 @@ class Render:
         demand_room(self._folder.path, 0, self._config.min_free_bytes)
         ended = place.fed == self._job.samples
         entry = Entry(inputs={}, film=film.checkpoint(), frames=place.frames, sound_ended=ended)
+        self._rows.sync()
         self._journal.write(entry, place)
         self._saved_s, self._unsaved_chunks = time.monotonic(), 0
-        self._keep_state(place)
-
-    def _keep_state(self, place: _Place) -> None:
-        """Once a minute of film: from here a part of it can be made again."""
-        every = round(self._config.state_every_s * self._job.stream.fps)
-        if place.frames and place.frames < self._state_frame + every:
-            return
-        self._state_frame = place.frames
-        session = self._journal.session_file(self._journal.read())
-        self._folder.states.mkdir(exist_ok=True)
-        with suppress(FileExistsError):
-            self._folder.state(place.frames).hardlink_to(session)
+        self._states.keep(place.frames, self._journal.session_file(self._journal.read()))
 
     def _write_end(self, film: Mp4Writer, place: _Place) -> Ending:
+        self._rows.sync()
         self._journal.write(Entry(inputs={}, film=film.checkpoint(), frames=place.frames, sound_ended=True))
         return "done"
 
     def _complete(self, film: Mp4Writer) -> None:
         """Viewers of the growing film may go on for a while: its file gets a second name."""
-        with suppress(FileExistsError):
-            self._folder.preview.hardlink_to(part_path(self._folder.film))
+        share_file(part_path(self._folder.film), self._folder.preview)
         film.close()
+        self._clear_up()
+
+    def _clear_up(self) -> None:
         self._journal.remove()
+        self._folder.track.unlink(missing_ok=True)  # the film itself holds the sound
 
 
 def next_chunk(stream: Stream) -> VideoChunk | None:

@@ -12,6 +12,8 @@ import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,11 +24,11 @@ from flashtalk.config_app import JobsConfig
 from flashtalk.errors import FlashTalkError, InputError, Overloaded, WorkerLost
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
-from flashtalk.serving.jobs.record import Job, JobFolder, Span, State, new_id
+from flashtalk.serving.jobs.record import Job, JobFolder, State, new_id
 from flashtalk.serving.jobs.render import Ending, Render, Wish
 from flashtalk.serving.jobs.rows import Row
 from flashtalk.serving.jobs.shelf import Shelf, View
-from flashtalk.serving.jobs.span import SpanRender, begin_span
+from flashtalk.serving.jobs.span import SpanRender, begin_span, whole_chunks
 from flashtalk.serving.protocol import Client
 
 _LOSSES = 2
@@ -52,6 +54,15 @@ class Order:
     title: str = ""
     prompt: str = ""
     label: bool = True
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What a job is after it was worked on, and why."""
+
+    state: State
+    reason: str = ""
+    reason_code: str = ""
 
 
 class JobRoom:
@@ -101,7 +112,9 @@ class JobRoom:
             self._demand_place(order.owner)
             self._intake.add(asked)
         try:
-            return self._add(*self._taken_in(order))
+            folder = self._shelf.new_folder()
+            with _removed_on_error(folder):
+                return self._add(self._taken_in(order, folder), folder)
         finally:
             with self._changed:
                 self._intake.discard(asked)
@@ -127,11 +140,12 @@ class JobRoom:
             rows = self._shelf.rows(parent.id).all
         now_s = time.time()
         job = dataclasses.replace(
-            parent, id=new_id(), key=key, token=new_id(), span=_whole_chunks(rows, parent.id, first, end, seed),
+            parent, id=new_id(), key=key, token=new_id(), span=whole_chunks(rows, parent.id, first, end, seed),
             state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
         )  # fmt: skip
-        begin_span(self.folder(parent.id), folder, job)
-        return self._add(job, folder)
+        with _removed_on_error(folder):
+            begin_span(self.folder(parent.id), folder, job)
+            return self._add(job, folder)
 
     def jobs(self, owner: str) -> list[View]:
         """All of this owner's, newest first."""
@@ -176,7 +190,7 @@ class JobRoom:
             self._wishes.pop(job.id, None)
             if job.state in ("paused", "failed"):
                 self._losses.pop(job.id, None)
-                self._shelf.set(job.id, state="waiting", reason="")
+                self._shelf.set(job.id, state="waiting", reason="", reason_code="")
 
     def remove(self, owner: str, job_id: str) -> None:
         """Forget a job and its files. One that is being made is only cancelled; remove it when it has stopped."""
@@ -192,6 +206,10 @@ class JobRoom:
         """Where a job lies."""
         return self._shelf.folder(job_id)
 
+    def kept_until_s(self, job: Job) -> float:
+        """When it is removed if nothing happens to it, in seconds since 1970."""
+        return job.changed_s + self._config.keep_s
+
     def sweep(self, now_s: float | None = None) -> None:
         """Remove what is too old: jobs that nothing happened to, second names of films."""
         now_s = time.time() if now_s is None else now_s
@@ -202,6 +220,7 @@ class JobRoom:
                     self._shelf.forget(job.id)
                 elif age_s > self._config.preview_s and job.state == "done":
                     self.folder(job.id).preview.unlink(missing_ok=True)
+            self._shelf.clear_strays(now_s - self._config.keep_s)
 
     def wait(self, job_id: str, states: tuple[State, ...], timeout_s: float) -> Job:
         """Until the job is in one of these states. Raises TimeoutError."""
@@ -223,6 +242,8 @@ class JobRoom:
                 self.sweep()
 
     def _demand_place(self, owner: str) -> None:
+        if sum(job.owner == owner for job in self._shelf.all()) >= self._config.kept_per_owner:
+            raise Overloaded(f"You have {self._config.kept_per_owner} films here, the most allowed; remove one.")
         owners = [job.owner for job in self._shelf.all() if job.unfinished] + [taking for taking, _ in self._intake]
         if owners.count(owner) >= self._config.per_owner:
             raise Overloaded(
@@ -231,37 +252,28 @@ class JobRoom:
         if len(owners) >= self._config.waiting:
             raise Overloaded(f"{len(owners)} films wait already, the most allowed; try again later.")
 
-    def _taken_in(self, order: Order) -> tuple[Job, JobFolder]:
-        folder = self._shelf.new_folder()
-        try:
-            material = take_in(folder, order.picture, order.sound, self._door, self._config.min_free_bytes)
-            now_s = time.time()
-            job = Job(
-                id=new_id(),
-                owner=order.owner,
-                key=order.key,
-                token=new_id(),
-                title=order.title[:80],
-                prompt=order.prompt,
-                stream=order.stream,
-                label=order.label,
-                **dataclasses.asdict(material),
-                created_s=now_s,
-                changed_s=now_s,
-            )
-            demand_room(folder.path, film_bytes(job.total_frames, job.stream), self._config.min_free_bytes)
-        except BaseException:
-            shutil.rmtree(folder.path, ignore_errors=True)
-            raise
-        return job, folder
+    def _taken_in(self, order: Order, folder: JobFolder) -> Job:
+        material = take_in(folder, order.picture, order.sound, self._door, self._config.min_free_bytes)
+        now_s = time.time()
+        job = Job(
+            id=new_id(),
+            owner=order.owner,
+            key=order.key,
+            token=new_id(),
+            title=order.title[:80],
+            prompt=order.prompt,
+            stream=order.stream,
+            label=order.label,
+            **dataclasses.asdict(material),
+            created_s=now_s,
+            changed_s=now_s,
+        )
+        demand_room(folder.path, film_bytes(job.total_frames, job.stream), self._config.min_free_bytes)
+        return job
 
     def _add(self, job: Job, folder: JobFolder) -> Job:
-        try:
-            with self._changed:
-                self._shelf.add(job, folder)
-        except BaseException:
-            shutil.rmtree(folder.path, ignore_errors=True)
-            raise
+        with self._changed:
+            self._shelf.add(job, folder)
         return job
 
     def _ask(self, owner: str, job_id: str, wish: Wish) -> None:
@@ -277,11 +289,12 @@ class JobRoom:
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
-            state, reason, spent_s = self._make(job)
+            began_s = time.monotonic()
+            ended = self._make(job)
             with self._changed:
-                frames = self._shelf.view(job).job.frames
-                self._shelf.set(job.id, state=state, reason=reason, frames=frames, rendered_s=job.rendered_s + spent_s)
-                if state == "cancelled":
+                frames, spent_s = self._shelf.view(job).job.frames, job.rendered_s + time.monotonic() - began_s
+                self._shelf.set(job.id, **dataclasses.asdict(ended), frames=frames, rendered_s=spent_s)
+                if ended.state == "cancelled":
                     self._shelf.drop_media(job.id)
 
     def _next_job(self) -> Job | None:
@@ -291,44 +304,46 @@ class JobRoom:
                 return None
             job_id = self._shelf.line()[0]
             self._wishes.pop(job_id, None)
-            self._shelf.set(job_id, state="rendering", reason="")
+            self._shelf.set(job_id, state="rendering", reason="", reason_code="")
             return self._shelf.get(job_id)
 
-    def _make(self, job: Job) -> tuple[State, str, float]:
-        """(state afterwards, why, seconds spent)."""
-        started_s, rows = time.monotonic(), self._shelf.rows(job.id)
+    def _make(self, job: Job) -> _Ended:
+        rows = self._shelf.rows(job.id)
         before = len(rows.all)
         make = SpanRender if job.span else Render
         try:
             work = make(self.folder(job.id), job, rows, self._client, self._config, lambda: self._wish(job.id))
-            outcome: tuple[State, str] = (_AFTER[work.run()], "")
+            return _Ended(_AFTER[work.run()])
         except FlashTalkError as error:
-            outcome = self._after(job, error, moved=len(rows.all) > before)
+            return self._after(job, error, moved=len(rows.all) > before)
         except Exception:
             _log.exception("a film failed")
-            outcome = ("failed", "Something went wrong inside; the server's log tells more. Try to continue the film.")
-        return *outcome, time.monotonic() - started_s
+            words = "Something went wrong inside; the server's log tells more. Try to continue the film."
+            return _Ended("failed", words, "inside")
 
-    def _after(self, job: Job, error: FlashTalkError, *, moved: bool) -> tuple[State, str]:
+    def _after(self, job: Job, error: FlashTalkError, *, moved: bool) -> _Ended:
         """What becomes of a job that met an error."""
         _log.warning("film %s: %s (%s)", job.id, error, error.code)
         if error.code == "disk_full":
-            return "paused", str(error)
+            return _Ended("paused", str(error), error.code)
         if isinstance(error, Overloaded):
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, _SEAT_S)
-            return "waiting", ""
+            return _Ended("waiting")
         if isinstance(error, WorkerLost):
             self._losses[job.id] = 1 if moved else self._losses[job.id] + 1
             if self._losses[job.id] <= _LOSSES or self._closing:
-                return "waiting", ""
-        return "failed", str(error)
+                return _Ended("waiting")
+        return _Ended("failed", str(error), error.code)
 
     def _wish(self, job_id: str) -> Wish:
         return "stop" if self._closing else self._wishes.get(job_id, "go on")
 
 
-def _whole_chunks(rows: tuple[Row, ...], parent: str, first: int, end: int, seed: int) -> Span:
-    """The chunks that hold any of these frames."""
-    touched = [row for row in rows if row.frame < end and row.frame + row.frames > first]
-    return Span(parent=parent, first=touched[0].frame, end=touched[-1].frame + touched[-1].frames, seed=seed)
+@contextmanager
+def _removed_on_error(folder: JobFolder) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flashtalk.media.part_file import plain_errors
 from flashtalk.serving.jobs.drift import Look
+
+_SINGLE, _TOGETHER = 16, 8
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,12 @@ class Rows:
 
     def replace(self, rows: tuple[Row, ...]) -> None:
         """Have these instead."""
-        self.all = rows
+        temporary = self._path.with_suffix(".new")
         with plain_errors("the film's index"):
-            self._path.write_text("".join(map(_line, rows)), encoding="utf-8")
+            temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
+            _sync(temporary)
+            temporary.replace(self._path)
+        self.all = rows
 
     def add(self, row: Row) -> None:
         """One more chunk."""
@@ -50,20 +56,39 @@ class Rows:
             file.write(_line(row))
         self.all = (*self.all, row)
 
+    def sync(self) -> None:
+        """Have them outlive a power cut; the film's journal must never know more chunks than its rows."""
+        with plain_errors("the film's index"):
+            _sync(self._path)
+
+
+def pieces(rows: Sequence[Row], *, ended: bool) -> list[Sequence[Row]]:
+    """What a player fetches at a time: single chunks first, so that it can begin, then so many at once that the list
+    of a film of hours stays short. The chunks of an unfinished film that do not fill a piece yet are left out.
+    """
+    later = [rows[at : at + _TOGETHER] for at in range(_SINGLE, len(rows), _TOGETHER)]
+    whole = [piece for piece in later if ended or len(piece) == _TOGETHER]
+    return [*(rows[at : at + 1] for at in range(min(_SINGLE, len(rows)))), *whole]
+
 
 def playlist(rows: Sequence[Row], fps: int, *, ended: bool) -> str:
     """HLS of the growing film: `init.mp4` and `N.m4s` beside it."""
-    longest_s = max((row.frames / fps for row in rows), default=1.0)
+    lengths_s = [sum(row.frames for row in piece) / fps for piece in pieces(rows, ended=ended)]
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{math.ceil(longest_s)}",
+        f"#EXT-X-TARGETDURATION:{math.ceil(max(lengths_s, default=1.0))}",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
         '#EXT-X-MAP:URI="init.mp4"',
     ]
-    for number, row in enumerate(rows):
-        lines += [f"#EXTINF:{row.frames / fps:.5f},", f"{number}.m4s"]
+    for number, length_s in enumerate(lengths_s):
+        lines += [f"#EXTINF:{length_s:.5f},", f"{number}.m4s"]
     return "\n".join([*lines, *["#EXT-X-ENDLIST"] * ended, ""])
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _line(row: Row) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flashtalk.errors import EngineError, FlashTalkError
+from flashtalk.media.part_file import plain_errors
 from flashtalk.serving.jobs.record import Job, JobFolder, new_id
 from flashtalk.serving.jobs.rows import Row, Rows
 
@@ -42,7 +43,8 @@ class Shelf:
         self._folder = folder
         self._jobs: dict[str, Job] = {}
         self._rows: dict[str, Rows] = {}
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with plain_errors("the folder of films"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def load(self) -> None:
         """Take up what lies on the disk; what was being made waits again."""
@@ -63,15 +65,17 @@ class Shelf:
         return JobFolder(self._folder / job_id)
 
     def new_folder(self) -> JobFolder:
-        """For a job that is not on the shelf yet."""
+        """For a job that is not on the shelf yet. Raises EngineError(disk_full)."""
         path = self._folder / (_NEW + new_id())
-        path.mkdir(mode=0o700)
+        with plain_errors("the film"):
+            path.mkdir(mode=0o700)
         return JobFolder(path)
 
     def add(self, job: Job, folder: JobFolder) -> None:
         """Put it on the shelf with its folder, in one step. Raises EngineError(disk_full)."""
         folder.write(job)
-        folder.path.rename(self._folder / job.id)
+        with plain_errors("the film"):
+            folder.path.rename(self._folder / job.id)
         self._rows[job.id] = Rows(self.folder(job.id).rows)
         self._jobs[job.id] = job
         self.changed.notify_all()
@@ -115,6 +119,12 @@ class Shelf:
         self._rows.pop(job_id)
         shutil.rmtree(self.folder(job_id).path, ignore_errors=True)
         self.changed.notify_all()
+
+    def clear_strays(self, oldest_s: float) -> None:
+        """Remove folders that are no job's, such as one whose record is damaged, once they are this old."""
+        for path in self._folder.iterdir():
+            if path.name not in self._jobs and not path.name.startswith(_NEW) and path.stat().st_mtime < oldest_s:
+                shutil.rmtree(path, ignore_errors=True)
 
     def line(self) -> list[str]:
         """Those that wait, the next one first."""

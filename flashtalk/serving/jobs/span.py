@@ -18,7 +18,7 @@ from flashtalk.errors import EngineError
 from flashtalk.media.fit import fit_portrait
 from flashtalk.media.label import label_frames
 from flashtalk.media.mp4 import Mp4Writer
-from flashtalk.media.part_file import plain_errors
+from flashtalk.media.part_file import plain_errors, share_file
 from flashtalk.pipeline import session_file
 from flashtalk.serving.jobs.drift import DriftMeter
 from flashtalk.serving.jobs.intake import read_picture
@@ -27,6 +27,7 @@ from flashtalk.serving.jobs.render import Ending, Stopped, Wish, media_format, n
 from flashtalk.serving.jobs.rows import Row, Rows
 from flashtalk.serving.jobs.sound import read_voice
 from flashtalk.serving.jobs.splice import read_frames, splice
+from flashtalk.serving.jobs.states import States
 from flashtalk.serving.protocol import Client, Stream
 from flashtalk.types import VideoChunk
 
@@ -34,19 +35,24 @@ JOIN_FRAMES = 6
 """The last new frames fade into the old ones, since what follows them was made after the old ones."""
 
 
+def whole_chunks(rows: tuple[Row, ...], parent: str, first: int, end: int, seed: int) -> Span:
+    """The chunks that hold any of these frames."""
+    touched = [row for row in rows if row.frame < end and row.frame + row.frames > first]
+    return Span(parent=parent, first=touched[0].frame, end=touched[-1].frame + touched[-1].frames, seed=seed)
+
+
 def begin_span(parent: JobFolder, folder: JobFolder, job: Job) -> None:
     """Give the new job what it needs of its parent, as second names of the same files. Raises EngineError."""
     assert job.span is not None
-    frames = [int(path.stem) for path in parent.states.glob("*.safetensors")]
-    start = max((frame for frame in frames if frame <= job.span.first), default=None)
+    start = States(parent.states).before(job.span.first)
     if start is None:
         raise EngineError("This film kept no state to go on from; make it anew.", code="job_damaged")
-    pairs = [(parent.picture, folder.picture), (parent.voice, folder.voice), (parent.track, folder.track)]
-    pairs += [(parent.film, folder.base), (parent.state(start), folder.state(start))]
-    folder.states.mkdir()
+    pairs = [(parent.picture, folder.picture), (parent.voice, folder.voice), (parent.film, folder.base)]
+    pairs += [(States(parent.states).path(start), States(folder.states).path(start))]
     with plain_errors("the film"):
+        folder.states.mkdir()
         for old, new in pairs:
-            new.hardlink_to(old)
+            share_file(old, new)
         shutil.copyfile(parent.rows, folder.base_rows)
 
 
@@ -103,8 +109,9 @@ class SpanRender:
 
     def _chunks(self) -> Iterator[VideoChunk]:
         """The chunks of the span, with the new seed."""
-        frame = min(int(path.stem) for path in self._folder.states.glob("*.safetensors"))
-        state = self._folder.state(frame)
+        states = States(self._folder.states)
+        frame = states.frames()[0]
+        state = states.path(frame)
         if frame < self._span.first:
             state = self._walk(state, frame)
         with self._client.restore(self._reseeded(state), on_place=self._look_up) as stream:

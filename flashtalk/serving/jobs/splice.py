@@ -12,6 +12,7 @@ import numpy as np
 from av.container import InputContainer
 
 from flashtalk.errors import EngineError
+from flashtalk.media.label import ABOUT
 from flashtalk.media.part_file import sync_folder
 from flashtalk.serving.jobs.record import JobFolder, Span
 
@@ -59,6 +60,7 @@ def _mux(folder: JobFolder, span: Span, fps: int, target: Path) -> None:
         video, new = pictures.streams.video[0], clip.streams.video[0]
         if video.codec_context.extradata != new.codec_context.extradata:
             raise EngineError("The film was made with other encoders; make it anew.", code="encoder_changed")
+        film.metadata.update(ABOUT)
         out_video, out_sound = film.add_stream_from_template(video), None
         lanes = [_outside(pictures, span, fps), _inside(clip, span, fps)]
         if sounds.streams.audio:

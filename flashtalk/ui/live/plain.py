@@ -24,9 +24,14 @@ from flashtalk.types import VideoChunk
 from flashtalk.ui.live.messages import Kind, Outgoing, words
 from flashtalk.ui.live.session import LiveSession
 
+PIECE_S = 0.8
+"""What Gradio sends at a time: it uploads each piece, so shorter ones would exceed what a visitor may ask for."""
 _SOUND_RATE = 48000
 _HEARD_RATE = 16000
+_FED = 640
 _MOST_PIECE_S = 5.0
+_LOST_S = 2.0
+"""So much less than the clock shows may be on its way; more was lost."""
 _WAITING = 64
 _BEAT_S = 0.5
 
@@ -92,6 +97,51 @@ class SegmentsBox:
                 yield Segment(message.data, message.length_s)
         finally:
             session.close()
+
+
+class PlainTalk:
+    """One conversation in the plain mode: Gradio's recordings in, one film out."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self._session, self._box = session, SegmentsBox()
+        self._heard = Heard()
+        session.attach(self._box, SegmentsPacker)
+
+    def segments(self) -> Iterator[Segment]:
+        """See SegmentsBox."""
+        return self._box.segments(self._session)
+
+    def hear(self, samples_S: np.ndarray, now_s: float) -> bool:
+        """A piece of the microphone, 16 kHz; False if pieces before it were lost, which is said once for each loss.
+
+        Gradio keeps one piece for us at a time: on a busy machine the next one takes its place before we see it.
+        """
+        for start in range(0, len(samples_S), _FED):
+            self._session.hear(samples_S[start : start + _FED])
+        return self._heard.all_of(len(samples_S) / _HEARD_RATE, now_s)
+
+    def close(self) -> None:
+        """The microphone was stopped."""
+        self._session.close()
+
+
+class Heard:
+    """Compares what came of a recording with the clock."""
+
+    def __init__(self) -> None:
+        self._begin_s: float | None = None
+        self._heard_s = self._told_s = 0.0
+
+    def all_of(self, piece_s: float, now_s: float) -> bool:
+        """Whether nothing is missing but what was told already."""
+        if self._begin_s is None:
+            self._begin_s = now_s - piece_s
+        self._heard_s += piece_s
+        missing_s = now_s - self._begin_s - self._heard_s - self._told_s
+        if missing_s < _LOST_S:
+            return True
+        self._told_s += missing_s
+        return False
 
 
 def read_piece(path: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from flashtalk.ui.live.session import LiveSession, Visitor
 from flashtalk.ui.live.sessions import LiveSessions
 
 STATIC = Path(__file__).parent / "static"
-_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".wav": "audio/wav"}
 
 HELLO_S = 5.0
 _LAST_WORDS_S = 1.0
@@ -37,16 +37,20 @@ FindPortrait = Callable[[str, str], np.ndarray]
 """portrait(name, owner) -> RGB uint8 [H, W, 3]. Raises InputError."""
 
 
-def live_routes(sessions: LiveSessions, owner_of: OwnerOf, portrait: FindPortrait) -> APIRouter:
-    """`/live/socket` and `/live/static/...`."""
+def live_routes(
+    sessions: LiveSessions, owner_of: OwnerOf, portrait: FindPortrait, voices: Path | None = None
+) -> APIRouter:
+    """`/live/socket`, `/live/static/...`, and `/live/voices/...`: sample voices, the wav files in `voices`."""
     router = APIRouter(prefix="/live")
-    names = {path.name for path in STATIC.iterdir() if path.suffix in _TYPES}
+    files = {f"static/{path.name}": path for path in STATIC.iterdir()}
+    files |= {f"voices/{path.name}": path for path in (voices.glob("*.wav") if voices else ())}
 
-    @router.get("/static/{name}")
-    def static(name: str) -> Response:
-        if name not in names:
+    @router.get("/{folder}/{name}")
+    def static(folder: str, name: str) -> Response:
+        path = files.get(f"{folder}/{name}")
+        if path is None or path.suffix not in _TYPES:
             return Response(status_code=404)
-        return FileResponse(STATIC / name, media_type=_TYPES[Path(name).suffix], headers={"Cache-Control": "no-cache"})
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
 
     @router.websocket("/socket")
     async def socket(websocket: WebSocket) -> None:
@@ -63,7 +67,9 @@ def live_routes(sessions: LiveSessions, owner_of: OwnerOf, portrait: FindPortrai
 def same_site(websocket: WebSocket) -> bool:
     """Whether the page that opens the socket is ours; programs send no Origin and are let through to the token."""
     origin = websocket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == websocket.headers.get("host")
+    # The second is what proxies write that ask under a name of their own; no page can write it.
+    ours = (websocket.headers.get("host"), websocket.headers.get("x-forwarded-host"))
+    return origin is None or urlsplit(origin).netloc in ours
 
 
 async def _converse(websocket: WebSocket, sessions: LiveSessions, owner_of: OwnerOf, portrait: FindPortrait) -> None:

@@ -13,27 +13,49 @@ import numpy as np
 from flashtalk.errors import WorkerLost
 from flashtalk.serving.protocol import Stream
 from flashtalk.types import VideoChunk
+from flashtalk.ui.live.pace import BUSY
 from flashtalk.ui.live.pictures import Packer
-from flashtalk.ui.live.timeline import Timeline
+from flashtalk.ui.live.timeline import SLACK_S, Timeline
 
 _ENDS_KEPT = 3
 """An interrupt goes back by two chunks at most: a stream keeps four, and may be two ahead of what was given."""
+_LOOKS = 3
 
 
 class Run:
-    """Not thread-safe. clock_s: where the page's clock stands at the stream's start; base: chunks given before."""
+    """Not thread-safe. clock_s: where the page's clock stands at the stream's start; base: chunks given before.
 
-    def __init__(self, stream: Stream, packer: Packer, *, clock_s: float, base: int, now_s: float) -> None:
+    burst_s: see Timeline.
+    """
+
+    def __init__(
+        self, stream: Stream, packer: Packer, *, clock_s: float, base: int, now_s: float, burst_s: float = 0.0
+    ) -> None:
         self.stream, self.packer = stream, packer
         self.config = stream.config
         self.chunk_s = (self.config.chunk_frames - self.config.motion_frames) / self.config.fps
-        self.timeline = Timeline(self.config.sample_rate, self.chunk_s, now_s)
+        self.timeline = Timeline(self.config.sample_rate, self.chunk_s, now_s, burst_s)
         self._clock_s, self._base, self._given = clock_s, base, 0
         self._too_late = False
         self._ends = deque([(0, 0)], maxlen=_ENDS_KEPT)
         """(chunks given, samples up to there)."""
         self._fed_at: deque[tuple[int, float]] = deque(maxlen=1000)
+        self._given_s = now_s
+        self._took_s: deque[float] = deque(maxlen=_LOOKS)
+        """What the last chunks took, from the moment when they could be made."""
         self.preroll(now_s)
+
+    def hear(self, samples_S: np.ndarray, first: int, now_s: float, most_waiting_s: float) -> None:
+        """A piece of the microphone, or nothing of it if too much waits already.
+
+        An engine that keeps up may fall behind by `most_waiting_s` for once, and makes up for it; one that does not
+        would stay behind: what it cannot make is left out at once, the oldest first, so that what is heard is new.
+        """
+        limit_s = most_waiting_s if self.keeps_up else SLACK_S
+        is_early = not self.keeps_up and now_s < self._given_s + min(self._took_s) - self.chunk_s
+        self._too_late = is_early or self.overdue_s > (0.0 if self._too_late else limit_s)
+        heard_S = self.timeline.hear(samples_S, first, now_s, self.overdue_s, too_late=self._too_late)
+        self.feed(heard_S, now_s)
 
     def feed(self, samples_S: np.ndarray, now_s: float) -> None:
         """Sound that the timeline has counted."""
@@ -62,6 +84,8 @@ class Run:
         self._given = chunk.index + 1
         self._ends.append((self._given, end))
         fed_s = next((at_s for fed, at_s in self._fed_at if fed >= end), now_s)
+        self._took_s.append(now_s - max(fed_s, self._given_s))
+        self._given_s = now_s
         return now_s - fed_s
 
     def go_back(self, number: int, now_s: float) -> int:
@@ -71,14 +95,19 @@ class Run:
         while self._ends[-1][0] > self._given:
             self._ends.pop()
         self.stream.interrupt(self._given)
-        self.feed(self.timeline.silence(self.timeline.go_back(end)), now_s)
+        self.feed(self.timeline.silence(self._go_back(end)), now_s)
         return self.number
 
     def begin_again(self, now_s: float) -> None:
         """Nobody listened for a while: drop what was not given, and start from silence."""
         self.stream.interrupt(self._given)
-        self.timeline.go_back(self.samples_given)
+        self._go_back(self.samples_given)
         self.preroll(now_s)
+
+    def _go_back(self, position: int) -> int:
+        while self._fed_at and self._fed_at[-1][0] > position:
+            self._fed_at.pop()
+        return self.timeline.go_back(position)
 
     @property
     def number(self) -> int:
@@ -98,13 +127,13 @@ class Run:
     @property
     def overdue_s(self) -> float:
         """Sound that waits beyond the chunk being made and the time that making one may take."""
-        need = self.samples_given / self.config.sample_rate + self.chunk_s
-        return max(0.0, self.timeline.fed / self.config.sample_rate - need - self.chunk_s)
+        waiting_s = (self.timeline.fed - self.samples_given) / self.config.sample_rate
+        return max(0.0, waiting_s - 2 * self.chunk_s)
 
-    def is_too_late(self, limit_s: float) -> bool:
-        """Whether words are to be left out: from `limit_s` overdue until nothing is, so that whole stretches go."""
-        self._too_late = self.overdue_s > (0.0 if self._too_late else limit_s)
-        return self._too_late
+    @property
+    def keeps_up(self) -> bool:
+        """Whether chunks are made in less time than they play."""
+        return min(self._took_s, default=0.0) < BUSY * self.chunk_s
 
     @property
     def captured(self) -> int | None:

@@ -21,12 +21,13 @@ from flashtalk.config_app import LiveConfig
 from flashtalk.errors import FlashTalkError, SessionClosed, WorkerLost
 from flashtalk.serving.protocol import Client, Stream
 from flashtalk.types import VideoChunk
-from flashtalk.ui.live.messages import Outgoing, say
+from flashtalk.ui.live.messages import Kind, Outgoing, say
 from flashtalk.ui.live.pace import Pace
 from flashtalk.ui.live.pictures import CODEC, FramePacker, Packer
 from flashtalk.ui.live.run import Run
 
 _POLL_S = 0.02
+_LOOK_S = 0.2
 _RETRY_S = 0.5
 _PIECES_KEPT = 500
 _NOTICE_S = 3.0
@@ -56,10 +57,11 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Visitor:
-    """What a session is about. portrait_HWC: RGB uint8 that the door has decoded."""
+    """What a session is about. portrait_HWC: RGB uint8 that the door has decoded; burst_s: see Timeline."""
 
     portrait_HWC: np.ndarray
     prompt: str = ""
+    burst_s: float = 0.0
 
 
 class LiveSession:
@@ -77,6 +79,7 @@ class LiveSession:
         self._outbox: Sink | None = None
         self._make_packer: MakePacker = FramePacker
         self._run: Run | None = None
+        self._generation, self._looked_s = 0, 0.0
         self._epoch, self._number, self._clock_s = 0, 0, 0.0
         self._begun_s = self._alone_since_s = time.monotonic()
         pace.begin(self._begun_s)
@@ -151,10 +154,8 @@ class LiveSession:
             run = self._run or self._open()
             self._listen(run)
             chunk = run.next(_POLL_S)
-            if chunk is None:
+            if chunk is None or self._recovering:
                 self._look_after(run)
-            elif self._recovering:
-                self._begin_again(run)
             else:
                 self._give(run, chunk)
         except WorkerLost:
@@ -162,11 +163,17 @@ class LiveSession:
             self._notice("restarting", "The model restarts; this takes a moment.")
 
     def _look_after(self, run: Run) -> None:
-        """No chunk came: if one should have, the model may be restarting; the stream itself goes on when it is back."""
-        stalled = run.overdue_s > run.chunk_s and not self._recovering
-        if stalled and not self._client.status().ready:
-            self._recovering = True
+        """Nothing to give: if the engine is being replaced, the visitor is told, and goes on as soon as it is there."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now_s
+        status = self._client.status()
+        if not status.ready or status.generation != self._generation:
+            self._recovering, self._generation = True, status.generation
             self._notice("restarting", "The model restarts; this takes a moment.")
+        elif self._recovering:
+            self._begin_again(run)
 
     def _begin_again(self, run: Run) -> None:
         """After a break: what was said meanwhile is not answered late, the conversation goes on from now."""
@@ -186,22 +193,22 @@ class LiveSession:
             self._pieces.clear()
             return
         now_s = time.monotonic()
+        lost_s = run.timeline.words_lost_s
         while self._pieces:
-            samples_S, first = self._pieces.popleft()
-            if run.is_too_late(self._settings.max_waiting_s):
-                run.timeline.leave_out(samples_S)
-                self._notice("too_slow", "This machine cannot keep up; some words are left out.")
-            else:
-                run.feed(run.timeline.hear(samples_S, first, now_s, run.overdue_s), now_s)
+            run.hear(*self._pieces.popleft(), now_s, self._settings.max_waiting_s)
+        if run.timeline.words_lost_s > lost_s:
+            self._notice("too_slow", "This machine cannot keep up; some words are left out.")
         run.feed(run.timeline.fill(now_s), now_s)
 
     def _open(self) -> Run:
         """A stream on the present rung. Waits for a seat, and for a worker that restarts."""
         stream = self._open_stream()
         packer = self._make_packer(stream.config, self._settings)
+        self._generation, self._recovering = self._client.status().generation, False
         self._pieces.clear()
         now_s = time.monotonic()
-        run = self._run = Run(stream, packer, clock_s=self._clock_s, base=self._number, now_s=now_s)
+        clock_s, burst_s = self._clock_s, self._visitor.burst_s
+        run = self._run = Run(stream, packer, clock_s=clock_s, base=self._number, now_s=now_s, burst_s=burst_s)
         self._say_ready(run)
         self._new_epoch(run, "open")
         return run
@@ -228,10 +235,13 @@ class LiveSession:
         self._number, self._clock_s = run.number, run.clock_s
         times = {"start_s": start_s, "end_s": self._clock_s, "captured": run.captured}
         self._say("chunk", number=self._number, epoch=self._epoch, **times)
+        encode_s = 0.0
         for message in run.packer.pack(chunk, start_s):
             self._put(message)
+            if message.kind is not Kind.SOUND:
+                encode_s = encode_s or time.monotonic() - began_s  # later pictures are coded while the first is shown
             self._listen(run)
-        self._say_stages(run, chunk, waited_s, time.monotonic() - began_s)
+        self._say_stages(run, chunk, waited_s, encode_s)
         compute_s = chunk.timings_s.get("total", waited_s)
         if self._pace.must_go_down(compute_s, chunk.duration_s, run.overdue_s, began_s):
             self._drop_run()
@@ -287,7 +297,7 @@ class LiveSession:
             "compute_s": compute_s,
             "encode_s": encode_s,
             "unsent_s": self._outbox.behind_s if self._outbox else 0.0,
-            "left_out_s": run.timeline.skipped_s,
+            "words_lost_s": run.timeline.words_lost_s,
         }
         dropped = self._outbox.pictures_dropped if self._outbox else 0
         self._say("stages", pictures_dropped=dropped, **{name: round(value, 3) for name, value in seconds.items()})

@@ -51,11 +51,6 @@ class LiveSessions:
             held = self._held.get(key)
             return held.session if held and held.owner == owner else None
 
-    def of(self, owner: str) -> LiveSession | None:
-        """The conversation that a visitor has now."""
-        with self._lock:
-            return next((h.session for h in self._held.values() if h.owner == owner and not h.session.ended), None)
-
     def close(self, timeout_s: float = 5.0) -> None:
         """End all conversations."""
         with self._lock:

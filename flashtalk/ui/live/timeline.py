@@ -21,12 +21,16 @@ TICK_S = 0.08
 
 
 class Timeline:
-    """One stream's past and target. `preroll_s` of silence goes first, so that pictures come before the first word."""
+    """One stream's past and target. `preroll_s` of silence goes first, so that pictures come before the first word.
 
-    def __init__(self, sample_rate: int, preroll_s: float, now_s: float) -> None:
+    burst_s: sound that comes at a time, if that is more than jitter.
+    """
+
+    def __init__(self, sample_rate: int, preroll_s: float, now_s: float, burst_s: float = 0.0) -> None:
+        self._gap_s = GAP_S + 2 * burst_s
         self.fed = 0
-        self.skipped_s = 0.0
-        """Sound left out so far; only pauses, unless `leave_out` was asked for."""
+        self.skipped_s = self.words_lost_s = 0.0
+        """Sound left out so far, and how much of it was no pause."""
         self._rate = sample_rate
         self._begin_s = now_s - preroll_s
         self._heard_s = now_s
@@ -39,13 +43,22 @@ class Timeline:
         self.fed += samples
         return np.zeros(samples, np.float32)
 
-    def hear(self, samples_S: np.ndarray, first: int, now_s: float, waiting_s: float = 0.0) -> np.ndarray:
-        """What of a piece is to be fed. waiting_s: seconds that the engine is late; pauses make up for these too."""
+    def hear(
+        self, samples_S: np.ndarray, first: int, now_s: float, waiting_s: float = 0.0, *, too_late: bool = False
+    ) -> np.ndarray:
+        """What of a piece is to be fed. waiting_s: seconds that the engine is late; pauses make up for these too.
+
+        too_late: nothing is, not even words; the stream's clock waits, so that no silence comes in their place later.
+        """
         self._heard_s = now_s
         clean_S, quiet = self._gate.apply(samples_S)
         ahead_s = self.ahead_s(now_s)
-        if quiet and waiting_s > SLACK_S:
-            return self.leave_out(clean_S)
+        if too_late or (quiet and waiting_s > SLACK_S):
+            length_s = len(samples_S) / self._rate
+            self.skipped_s += length_s
+            self.words_lost_s += 0.0 if quiet else length_s
+            self._begin_s += length_s
+            return clean_S[:0]
         if quiet and ahead_s > SLACK_S:
             self.skipped_s += len(samples_S) / self._rate
             return clean_S[:0]
@@ -55,17 +68,10 @@ class Timeline:
         self._marks.append((self.fed, first + len(samples_S)))
         return clean_S
 
-    def leave_out(self, samples_S: np.ndarray) -> np.ndarray:
-        """Nothing of a piece; the stream's clock waits for it, so that no silence comes in its place later."""
-        length_s = len(samples_S) / self._rate
-        self.skipped_s += length_s
-        self._begin_s += length_s
-        return samples_S[:0]
-
     def fill(self, now_s: float) -> np.ndarray:
         """Silence in place of a microphone that says nothing; empty while it speaks."""
         behind_s = -self.ahead_s(now_s)
-        if now_s - self._heard_s < GAP_S or behind_s < TICK_S:
+        if now_s - self._heard_s < self._gap_s or behind_s < TICK_S:
             return np.zeros(0, np.float32)
         return self.silence(round(behind_s * self._rate))
 

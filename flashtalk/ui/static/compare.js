@@ -2,12 +2,14 @@
 const LATE_S = 0.03;
 const JUMP_S = 0.25;
 let playing = false;
+let against = 1;
 
 const videos = () => [...element.querySelectorAll("video")];
 const seek = () => element.querySelector("[data-seek]");
 
 function follow() {
-  const all = videos();
+  if (!element.isConnected) return;
+  const all = element.offsetParent ? videos() : [];
   const [leader] = all;
   if (leader) {
     for (const video of all.slice(1)) {
@@ -18,16 +20,19 @@ function follow() {
     const slider = seek();
     if (slider && leader.duration && document.activeElement !== slider) slider.value = leader.currentTime / leader.duration;
     if (leader.ended && playing) setPlaying(false);
-    drawDifference(all);
+    drawDifference(leader, all[against] ?? all[1]);
+  } else if (playing) {
+    setPlaying(false);
   }
   requestAnimationFrame(follow);
 }
 
-function drawDifference(all) {
+function drawDifference(left, right) {
   const canvas = element.querySelector("canvas");
-  if (!canvas || all.length < 2 || all.some((video) => video.readyState < 2)) return;
-  const [left, right] = [0, 1].map((index) => all[Number(canvas.dataset["ab"[index]] ?? index)] ?? all[index]);
-  if (canvas.width !== left.videoWidth) [canvas.width, canvas.height] = [left.videoWidth, left.videoHeight];
+  if (!canvas || !right || left.readyState < 2 || right.readyState < 2) return;
+  if (canvas.width !== left.videoWidth || canvas.height !== left.videoHeight) {
+    [canvas.width, canvas.height] = [left.videoWidth, left.videoHeight];
+  }
   const paint = canvas.getContext("2d");
   paint.globalCompositeOperation = "source-over";
   paint.drawImage(left, 0, 0, canvas.width, canvas.height);
@@ -37,25 +42,31 @@ function drawDifference(all) {
 
 function setPlaying(on) {
   playing = on;
-  const button = element.querySelector("[data-play]");
-  if (button) button.setAttribute("aria-pressed", String(on));
+  element.querySelector("[data-play]")?.setAttribute("aria-pressed", String(on));
   const all = videos();
   if (on && all[0]?.ended) all.forEach((video) => (video.currentTime = 0));
   for (const video of all) on ? video.play().catch(() => {}) : video.pause();
 }
 
+function holdAgainst(index) {
+  against = index;
+  for (const button of element.querySelectorAll("[data-against]")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.against) === index));
+  }
+}
+
 element.addEventListener("click", (event) => {
   if (event.target.closest("[data-play]")) setPlaying(!playing);
-  const sound = event.target.closest("[data-sound]");
-  if (sound) videos().forEach((video, index) => (video.muted = index !== Number(sound.dataset.sound)));
+  const choice = event.target.closest("[data-against]");
+  if (choice) holdAgainst(Number(choice.dataset.against));
 });
 element.addEventListener("input", (event) => {
   if (event.target !== seek()) return;
   for (const video of videos()) if (video.duration) video.currentTime = event.target.value * video.duration;
 });
 watch("value", () => {
-  const ready = element.querySelector("[data-start]");
   playing = false;
-  if (ready) setPlaying(true);
+  against = 1;
+  if (element.querySelector("[data-start]")) setPlaying(true);
 });
 follow();

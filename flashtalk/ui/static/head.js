@@ -1,36 +1,157 @@
-// Runs before Gradio's own script: the visitor's language and light or dark, so that nothing flashes or jumps.
+// Runs before Gradio's own script: the visitor's language and light or dark, so that nothing flashes or jumps. Then
+// the page's frame (ui/frame.py): switches, consent, how the house stands.
 (() => {
+  const HOUSE_MS = 4000, QUIET_MS = 120, LONGEST_MS = 8000;
+  const OWN = ".ft-drop, #ft-long-face, #ft-long-voice, #ft-live-upload";
+  const PARTS = ["#ft-footer", "#ft-make", "#ft-video", "#ft-status", "#ft-face button", "#ft-voice button", ".ft-settings"];
+  const NAMED = ["aria-label", "title", "alt"];
+  const root = document.documentElement;
+
   const wanted = new URLSearchParams(location.search).get("lang");
-  const stored = wanted || localStorage.getItem("flashtalk_language") || navigator.language || "en";
-  const language = stored.toLowerCase().startsWith("zh") ? "zh" : "en";
-  Object.defineProperty(navigator, "language", { get: () => language });
-  Object.defineProperty(navigator, "languages", { get: () => [language] });
-  document.documentElement.lang = language;
-  document.cookie = `flashtalk_language=${language}; path=/; max-age=31536000; SameSite=Lax`;
+  const spoken = (wanted || localStorage.getItem("flashtalk_language") || navigator.language || "en").toLowerCase();
+  const language = spoken.startsWith("zh") ? "zh" : "en";
+  const forGradio = language === "zh" ? "zh-CN" : "en";
+  Object.defineProperty(navigator, "language", { get: () => forGradio });
+  Object.defineProperty(navigator, "languages", { get: () => [forGradio] });
+  root.lang = language;
+  document.cookie = `flashtalk_language=${language}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
   if (wanted) localStorage.setItem("flashtalk_language", language);
 
   const dark = () => {
     const shade = new URLSearchParams(location.search).get("__theme") || localStorage.getItem("flashtalk_shade");
     return shade ? shade === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   };
-  const paint = () => document.body && document.body.classList.toggle("dark", dark());
+  const paint = () => {
+    root.style.colorScheme = dark() ? "dark" : "light";
+    document.body?.classList.toggle("dark", dark());
+  };
+  paint();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   document.addEventListener("DOMContentLoaded", () => {
     paint();
-    // Gradio sets its own idea of the shade once while it starts.
-    const watch = new MutationObserver(() => document.body.classList.contains("dark") !== dark() && paint());
-    watch.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    // Gradio sets its own idea of the shade and the language once while it starts.
+    new MutationObserver(() => document.body.classList.contains("dark") !== dark() && paint())
+      .observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    new MutationObserver(() => root.lang !== language && (root.lang = language))
+      .observe(root, { attributes: true, attributeFilter: ["lang"] });
   });
+
+  // The page stands when its parts are there and nothing was added for a moment; in any case after a while.
+  document.addEventListener("DOMContentLoaded", () => {
+    let quiet;
+    const stand = () => {
+      watch.disconnect();
+      document.fonts.ready.then(() => root.setAttribute("data-stands", ""));
+    };
+    const watch = new MutationObserver(() => {
+      clearTimeout(quiet);
+      const there = (part) => document.querySelector(part);
+      if (PARTS.every(there) || there("input[type=password]")) quiet = setTimeout(stand, QUIET_MS);
+    });
+    watch.observe(document.body, { childList: true, subtree: true });
+    setTimeout(stand, LONGEST_MS);
+  });
+
+  const setLanguage = (next) => {
+    localStorage.setItem("flashtalk_language", next);
+    location.assign(location.pathname);
+  };
+  const flipShade = () => {
+    localStorage.setItem("flashtalk_shade", document.body.classList.contains("dark") ? "light" : "dark");
+    const clean = new URL(location.href);
+    clean.searchParams.delete("__theme");
+    history.replaceState(null, "", clean);
+    paint();
+  };
+
+  // Files and pictures of the visitor's own wait until it was said, once in this browser, that those shown agreed.
+  const agreed = () => localStorage.getItem("flashtalk_consent") !== null;
+  const agree = (dialog) => new Promise((done) => {
+    dialog.returnValue = "no";
+    if (!dialog.open) dialog.showModal();
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "yes") localStorage.setItem("flashtalk_consent", new Date().toISOString());
+      done(agreed());
+    }, { once: true });
+  });
+  const askFirst = (dialog) => {
+    const take = async (input, files) => {
+      if (!(await agree(dialog))) return;
+      if (!files) return input.click();
+      input.files = files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    };
+    const hold = (event) => {
+      const field = event.target instanceof Element && event.target.closest(OWN);
+      const input = field && field.querySelector("input[type=file]");
+      if (agreed() || !input || (event.type === "click" && event.target !== input)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      take(input, event.dataTransfer?.files);
+    };
+    for (const kind of ["click", "drop"]) document.addEventListener(kind, hold, { capture: true });
+    const asked = (owner, name, asks) => {
+      const original = owner?.[name]?.bind(owner);
+      if (original) owner[name] = async (...given) => {
+        if (asks(...given) && !agreed() && !(await agree(dialog))) throw new DOMException("not agreed", "NotAllowedError");
+        return original(...given);
+      };
+    };
+    asked(navigator.mediaDevices, "getUserMedia", (wish) => Boolean(wish?.video));
+    asked(navigator.clipboard, "read", () => true);
+  };
+
+  // Gradio names its small buttons in English and for programmers; these are our words for them.
+  const nameAll = (element) => {
+    const known = Object.entries(JSON.parse(element.querySelector("[data-names]").dataset.names)).map(([theirs, ours]) => [
+      new RegExp(`^${theirs.replace("{}", "(.+)")}$`), ours[language === "zh" ? 1 : 0],
+    ]);
+    const rename = (node, attribute) => {
+      const name = node.getAttribute(attribute);
+      const found = name && known.find(([pattern, ours]) => pattern.test(name) && ours !== name);
+      if (found) node.setAttribute(attribute, found[1].replace("{}", name.match(found[0])[1]));
+    };
+    const look = (node) => {
+      for (const attribute of NAMED) {
+        rename(node, attribute);
+        for (const inner of node.querySelectorAll(`[${attribute}]`)) rename(inner, attribute);
+      }
+    };
+    new MutationObserver((changes) => {
+      for (const { type, target, addedNodes, attributeName } of changes) {
+        if (type === "attributes") rename(target, attributeName);
+        else for (const node of addedNodes) if (node instanceof Element) look(node);
+      }
+    }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: NAMED });
+    look(document.body);
+  };
+
+  const watchHouse = (element) => {
+    const notice = element.querySelector(".ft-house");
+    const show = (house) => {
+      for (const place of notice.querySelectorAll("[data-figure]")) place.textContent = house[place.dataset.figure] ?? "–";
+      if (notice.dataset.state !== house.state) notice.dataset.state = root.dataset.house = house.state;
+    };
+    const look = async () => {
+      if (!document.hidden) {
+        const answer = await fetch("ft/house").catch(() => null);
+        show(answer?.ok ? await answer.json() : { state: answer?.status === 503 ? "waking" : "lost" });
+      }
+      setTimeout(look, HOUSE_MS);
+    };
+    look();
+  };
+
   window.flashtalkPage = {
-    setLanguage(next) {
-      localStorage.setItem("flashtalk_language", next);
-      location.assign(location.pathname);
-    },
-    flipShade() {
-      localStorage.setItem("flashtalk_shade", document.body.classList.contains("dark") ? "light" : "dark");
-      const clean = new URL(location.href);
-      clean.searchParams.delete("__theme");
-      history.replaceState(null, "", clean);
-      paint();
+    start(element) {
+      for (const button of element.querySelectorAll("[data-language]")) {
+        button.setAttribute("aria-pressed", String(button.dataset.language === language));
+        button.addEventListener("click", () => setLanguage(button.dataset.language));
+      }
+      element.querySelector("[data-shade]").addEventListener("click", flipShade);
+      askFirst(element.querySelector(".ft-consent"));
+      watchHouse(element);
+      nameAll(element);
     },
   };
 })();

@@ -1,10 +1,13 @@
 // The long-video tab: a visitor's films, watched while they grow. Talks to ui/long_routes.py; markup in ui/long_page.py.
 
-const HLS = "/ft/public/static/vendor/hls-1.7.4.light.min.js";
+import { Player } from "./long_player.js";
+
 const SOON_MS = 1000, LATER_MS = 5000;
 const KEPT = { visitor: "flashtalk_visitor", film: "flashtalk_film" };
 const LIVE = ["waiting", "rendering"];
 const CURVES = [["likeness", 1], ["sharpness", 2], ["colour", 3]];
+const WIDE = 400, HIGH = 90, PORTRAIT_Y = 30;
+const SPAN_S = 3;
 
 let page = null;
 
@@ -21,10 +24,13 @@ class Page {
   constructor(root) {
     this.root = root;
     this.words = JSON.parse(root.dataset.words);
+    this.chinese = JSON.parse(root.dataset.why);
     this.list = root.querySelector(".ft-long-list");
     this.note = root.querySelector(".ft-long-note");
     this.detail = root.querySelector(".ft-long-detail");
-    this.player = new Player(root.querySelector("video"));
+    this.video = root.querySelector("video");
+    this.video.addEventListener("pause", () => this.offerSpan());
+    this.player = new Player(this.video);
     this.films = [];
     this.rows = new Map();
     this.chosen = localStorage.getItem(KEPT.film);
@@ -37,11 +43,15 @@ class Page {
     return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
   }
 
+  why(code, words) {
+    return (document.documentElement.lang === "zh" && this.chinese[code]) || words;
+  }
+
   // Talking to the server
 
   async visitor() {
     if (!localStorage.getItem(KEPT.visitor)) {
-      const answer = await fetch("/ft/jobs/visitor", { method: "POST" });
+      const answer = await fetch("ft/jobs/visitor", { method: "POST" });
       localStorage.setItem(KEPT.visitor, (await answer.json()).visitor);
     }
     return localStorage.getItem(KEPT.visitor);
@@ -50,15 +60,16 @@ class Page {
   async ask(path, method = "GET", body = undefined) {
     const headers = { "x-flashtalk-visitor": await this.visitor() };
     if (body) headers["content-type"] = "application/json";
-    const answer = await fetch(`/ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) });
+    const answer = await fetch(`ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) });
     const tree = await answer.json();
     if (tree.code === "token_refused") localStorage.removeItem(KEPT.visitor);
-    if (!answer.ok) throw new Error(tree.error || this.say("lost"));
+    if (!answer.ok) throw new Error(this.why(tree.code, tree.error) || this.say("lost"));
     return tree;
   }
 
   async order(values) {
     this.key ??= randomKey();  // a second click before the answer is the same order
+    this.tell(this.say("taking"));
     return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];
   }
 
@@ -67,7 +78,9 @@ class Page {
     const known = new Set(this.films.map((film) => film.id));
     await this.look();
     const fresh = this.films.find((film) => !known.has(film.id));
-    if (fresh) this.choose(fresh.id);
+    if (!fresh) return;
+    this.player.playsNext = true;  // the visitor asked for it just now
+    this.choose(fresh.id);
   }
 
   async look() {
@@ -86,6 +99,7 @@ class Page {
   }
 
   async act(film, action, body) {
+    if (["pause", "cancel"].includes(action) && film.state === "rendering") this.tell(this.say("asked"));
     try {
       const made = await this.ask(`/${film.id}/${action}`, "POST", body);
       if (made.id) this.chosen = made.id;
@@ -99,6 +113,14 @@ class Page {
     this.chosen = id;
     localStorage.setItem(KEPT.film, id);
     this.look();
+  }
+
+  offerSpan() {
+    const fields = this.detail.querySelector("form")?.elements;
+    if (!fields || this.video.ended) return;
+    const from = Math.min(this.video.currentTime, fields.from.max - 0.1);
+    fields.from.value = from.toFixed(1);
+    fields.to.value = Math.min(from + SPAN_S, fields.to.max).toFixed(1);
   }
 
   tell(words) {
@@ -157,7 +179,8 @@ class Page {
     else parts.push(clock(film.seconds));
     if (film.state === "rendering" && film.made_fps) parts.push(this.say("fps", { fps: film.made_fps }));
     if (film.left_s !== null && film.state === "rendering") parts.push(this.say("left", { time: clock(film.left_s) }));
-    if (film.reason) parts.push(film.reason);
+    if (film.reason) parts.push(this.why(film.reason_code, film.reason));
+    if (!LIVE.includes(film.state)) parts.push(this.say("kept", { size: bytes(film.bytes), day: day(film.kept_until_s) }));
     return parts.join(" · ");
   }
 
@@ -195,6 +218,7 @@ class Page {
     const film = this.films.find((one) => one.id === this.chosen);
     if (!film) return;
     this.player.show(film);
+    if (this.key) return;  // an order is under way, and the note says so
     this.tell(`${film.title || when(film.created_s)}: ${this.state(film)}`);
     if (!film.chunks) {
       this.detail.hidden = true;
@@ -217,15 +241,23 @@ class Page {
   }
 
   chart(film) {
-    const svg = makeSvg("svg", { viewBox: "0 0 400 90", preserveAspectRatio: "none", role: "img", "aria-label": this.say("drift") });
-    const long = Math.max(...film.drift.map((point) => point[0]), 1);
+    const figure = make("div", "ft-long-plot");
+    const svg = makeSvg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": this.say("drift") });
+    const long = Math.max(film.frames / film.frames_a_second, 1);
+    svg.append(makeSvg("line", { x1: 0, x2: WIDE, y1: PORTRAIT_Y, y2: PORTRAIT_Y }));
     for (const [name, column] of CURVES) {
       // Likeness and sharpness: 1 is the portrait. Colour: 10 fills the chart.
-      const height = (point) => (name === "colour" ? 90 - 9 * point[column] : 90 - 60 * point[column]);
-      const points = film.drift.map((point) => `${(400 * point[0]) / long},${Math.min(90, Math.max(0, height(point))).toFixed(1)}`);
+      const scale = name === "colour" ? HIGH / 10 : HIGH - PORTRAIT_Y;
+      const height = (point) => Math.min(HIGH, Math.max(0, HIGH - scale * point[column])).toFixed(1);
+      const points = film.drift.map((point) => `${(WIDE * point[0]) / long},${height(point)}`);
       svg.append(makeSvg("polyline", { class: `ft-long-${name}`, points: points.join(" ") }));
     }
-    return svg;
+    svg.addEventListener("click", (event) => {
+      const box = svg.getBoundingClientRect();
+      this.video.currentTime = (long * (event.clientX - box.left)) / box.width;
+    });
+    figure.append(svg, make("span", "", {}, clock(0)), make("span", "", {}, clock(long)));
+    return figure;
   }
 
   legend(film) {
@@ -246,7 +278,7 @@ class Page {
     form.append(
       make("h4", "", {}, this.say("again")),
       make("p", "ft-long-hint", {}, this.say("again_hint")),
-      field("from", 0), field("to", Math.min(film.seconds, 3).toFixed(1)),
+      field("from", 0), field("to", Math.min(film.seconds, SPAN_S).toFixed(1)),
       make("button", "ft-long-button", { type: "submit" }, this.say("again_go")),
     );
     form.addEventListener("submit", (event) => {
@@ -256,54 +288,6 @@ class Page {
       this.act(film, "again", body);
     });
     return form;
-  }
-}
-
-class Player {
-  constructor(video) {
-    this.video = video;
-    this.shown = "";
-  }
-
-  async show(film) {
-    // A film that is watched while it grows changes to the finished file only when it is not being played.
-    const growing = !film.span_s && film.chunks > 0 && film.state !== "done" && film.state !== "cancelled";
-    const wanted = film.state === "done" ? `${film.media}film.mp4` : growing ? `${film.media}index.m3u8` : "";
-    const sameFilm = wanted && this.shown.startsWith(film.media);
-    if (wanted === this.shown || (sameFilm && !this.video.paused && !this.video.ended)) return;
-    const at = sameFilm ? this.video.currentTime : 0;
-    this.clear();
-    this.shown = wanted;
-    if (!wanted) return;
-    if (wanted.endsWith("m3u8")) await this.stream(wanted);
-    else this.video.src = wanted;
-    if (at) this.video.currentTime = at;
-  }
-
-  async stream(address) {
-    await loadScript(HLS);
-    if (this.shown !== address) return;
-    if (window.Hls?.isSupported()) {
-      this.hls = new window.Hls({ startPosition: 0, maxBufferLength: 30, backBufferLength: 60, liveSyncDurationCount: 1e6 });
-      this.hls.on(window.Hls.Events.ERROR, (_, error) => error.fatal && this.recover(error));
-      this.hls.loadSource(address);
-      this.hls.attachMedia(this.video);
-    } else {
-      this.video.src = address;  // Safari on phones plays playlists itself
-    }
-  }
-
-  recover(error) {
-    if (error.type === window.Hls.ErrorTypes.MEDIA_ERROR) this.hls.recoverMediaError();
-    else this.clear();  // the next look begins again
-  }
-
-  clear() {
-    this.hls?.destroy();
-    this.hls = null;
-    this.shown = "";
-    this.video.removeAttribute("src");
-    this.video.load();
   }
 }
 
@@ -321,19 +305,6 @@ function makeSvg(tag, attributes) {
   return element;
 }
 
-const scripts = new Map();
-function loadScript(address) {
-  if (!scripts.has(address)) {
-    scripts.set(address, new Promise((done, failed) => {
-      const script = make("script", "", { src: address });
-      script.addEventListener("load", done);
-      script.addEventListener("error", failed);
-      document.head.append(script);
-    }));
-  }
-  return scripts.get(address);
-}
-
 function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -344,6 +315,14 @@ function clock(seconds) {
   return whole < 3600 ? minutes : `${Math.floor(whole / 3600)}:${minutes.padStart(5, "0")}`;
 }
 
+function bytes(count) {
+  return count < 1e9 ? `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB` : `${(count / 1e9).toFixed(1)} GB`;
+}
+
+function day(seconds) {
+  return new Date(1000 * seconds).toLocaleDateString(document.documentElement.lang, { dateStyle: "medium" });
+}
+
 function when(seconds) {
-  return new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  return new Date(1000 * seconds).toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
 }

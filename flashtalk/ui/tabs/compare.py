@@ -1,30 +1,30 @@
 """The compare tab: one face and voice through two to four variants, players in step, what differs, and figures.
 
-Listed in ui/build.py. Variants are settings of a stream; they are made one after the other by the engine that serves.
+Listed in ui/build.py. Variants are models that the client offers, and settings of a stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.components import Component
 
-from flashtalk.errors import FlashTalkError, InputError
-from flashtalk.media.segments import join_segments
-from flashtalk.ui import compare_page, pickers, status
+from flashtalk.errors import InputError
+from flashtalk.ui import compare_page, pickers, settings, status
 from flashtalk.ui.compare_page import Result, Variant
+from flashtalk.ui.comparing import Comparer, Making, Starting
+from flashtalk.ui.components import PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.film import Film, Made, Order
-from flashtalk.ui.films import FilmStore
-from flashtalk.ui.material import Materials, Voice
-from flashtalk.ui.measures import measure
+from flashtalk.ui.film import InLine
+from flashtalk.ui.material import file_sha256
 from flashtalk.ui.mishaps import sentence, spoken
+from flashtalk.ui.once import Once
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
-from flashtalk.ui.settings import legal_steps
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
 
@@ -40,92 +40,100 @@ TEXTS: dict[str, Pair] = {
     "compare.on": ("Use it", "启用"),
     "compare.colour": ("Colours held", "色彩保持"),
     "compare.go": ("Compare them", "开始对比"),
-    "compare.too_few": ("Turn on at least two variants.", "请至少启用两个版本。"),
 }
 
 LETTERS = "ABCD"
-_FIELDS = 4
-_START_SAMPLE = SAMPLES[3]
-"""Its voice is the shortest."""
-
-
-@dataclass(frozen=True)
-class _Update:
-    """What the page shows now; `results` in the order of the variants."""
-
-    status: str
-    results: Sequence[Result]
-    done: bool = False
+_FIELDS = 5
+_START_SAMPLE = SAMPLES[0]
 
 
 class _Tab:
     def __init__(self, context: UiContext) -> None:
         self._context = context
-        self._materials = Materials(context)
-        self._store = FilmStore(context)
+        self._comparer = Comparer(context)
+        self._once: Once[list[dict[str, Any]]] = Once(context.door.config.upload_age_s)
 
     def watch(
         self, request: gr.Request, portrait: str | None, voice: str | None, *fields: Any
-    ) -> Iterator[tuple[str, str]]:
-        """The page's updates."""
-        texts, language = self._context.texts, language_of(request)
+    ) -> Iterator[tuple[Any, ...]]:
+        """Updates of the status line and the players; `fields`: those of each letter."""
+        texts, language, results = self._context.texts, language_of(request), list[Result]()
+        yield status.moving(texts, "status.start", language), compare_page.players(texts, (), start=False)
         try:
-            for update in self._run(portrait, voice, read_variants(fields), language):
-                yield update.status, compare_page.players(texts, update.results, start=update.done)
-        except FlashTalkError as error:
-            yield status.failed(sentence(error)), ""
+            variants = _switched_on(fields)
+            for event in self._comparer.run(portrait, voice, variants):
+                if isinstance(event, Result):
+                    results.append(event)
+                    yield gr.skip(), compare_page.players(texts, results, start=len(results) == len(variants))
+                else:
+                    done = len(results) + (event.part if isinstance(event, Making) else 0.0)
+                    yield self._words(event, done / len(variants), language), gr.skip()
+            yield status.plain(texts, "compare.done", language), gr.skip()
+        except Exception as error:
+            yield status.failed(sentence(error)), gr.skip()
 
-    def api(self, portrait: str, voice: str, *values: Any) -> list[dict[str, Any]]:
-        """For programs: figures of each variant, and where its film can be fetched for a while."""
-        results: Sequence[Result] = ()
-        for update in self._run(portrait, voice, read_variants(values), "en"):
-            results = update.results
-        return [result.figures() for result in results]
+    def _words(self, event: InLine | Starting | Making, part: float, language: str) -> str:
+        texts = self._context.texts
+        match event:
+            case InLine():
+                return status.plain(texts, "status.line", language, place=event.place)
+            case Starting(Variant(letter, model)):
+                return status.moving(texts, "compare.starting", language, part, letter=letter, model=model)
+            case Making(Variant(letter)):
+                return status.moving(texts, "compare.making", language, part, letter=letter)
 
-    def _run(
-        self, portrait: str | None, voice: str | None, variants: Sequence[Variant], language: str
-    ) -> Iterator[_Update]:
-        texts, results = self._context.texts, list[Result]()
-        yield _Update(status.moving(texts, "status.start", language), ())
-        portrait_HWC, sound = self._materials.portrait(portrait), self._materials.voice(voice)
-        for number, variant in enumerate(variants):
-            made: list[Made] = []
-            with Film(self._context.client, _order(portrait_HWC, sound, variant)) as film:
-                for event in film:
-                    if not isinstance(event, Made):
-                        continue
-                    made.append(event)
-                    part = (number + event.frames_done / event.frames_total) / len(variants)
-                    words = status.moving(texts, "compare.making", language, part, letter=variant.letter)
-                    yield _Update(words, tuple(results))
-                results.append(self._result(variant, film, made, sound))
-        yield _Update(status.plain(texts, "compare.done", language), tuple(results), done=True)
+    def stopped(self, request: gr.Request) -> str:
+        """The status line after the stop button."""
+        return status.plain(self._context.texts, "compare.stopped", language_of(request))
 
-    def _result(self, variant: Variant, film: Film, made: Sequence[Made], sound: Voice) -> Result:
-        path = self._store.new() / "film.mp4"
-        join_segments((event.segment.data for event in made), path)
-        frames_FHWC = np.concatenate([event.frames_FHWC for event in made])
-        stream = film.stream
-        return Result(
-            variant=variant,
-            address=self._store.address(path),
-            made_fps=len(frames_FHWC) / made[-1].at_s,
-            first_frame_s=made[0].at_s,
-            measures=measure(frames_FHWC, sound.speech_S, stream.fps, stream.sample_rate),
+    def compare(self, portrait: str, voice: str, variants: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+        """Make the same film in two to four variants and measure each.
+
+        variants: a list like [{"steps": 4}, {"steps": 2, "seed": 1, "colour": 0.5, "model": ""}]; what is left out
+        is as served. Gives of each its settings, the address of its film (for a day), frames_per_second,
+        first_frame_s, sync (0 to 1), lag_ms, sharpness (share of the portrait's), drift_sharpness, drift_colour.
+        A key (8 letters or more) makes the call safe to repeat.
+        """
+        wanted = self._listed(variants)
+        files = [file_sha256(path) for path in (portrait, voice) if path]
+        asked = json.dumps([*files, *(asdict(variant) for variant in wanted)])
+        fingerprint = hashlib.sha256(asked.encode()).hexdigest()
+        events = self._comparer.run(portrait, voice, wanted)
+        return self._once.run(
+            key or "", fingerprint, lambda: [event.figures() for event in events if isinstance(event, Result)]
         )
 
+    def _listed(self, variants: object) -> list[Variant]:
+        """Variants as programs write them. Raises InputError(too_few_variants, variant)."""
+        stream = self._context.client.stream()
+        served = {"model": "", "steps": stream.steps, "seed": stream.seed, "colour": stream.colour_strength}
+        if not isinstance(variants, list) or not 2 <= len(variants) <= len(LETTERS):
+            raise InputError(f"Give a list of 2 to {len(LETTERS)} variants.", code="too_few_variants")
+        for variant in variants:
+            if not isinstance(variant, Mapping) or not variant.keys() <= served.keys():
+                raise InputError(f"A variant is an object with some of {', '.join(served)}.", code="variant")
+        return [_variant(letter, **served | variant) for letter, variant in zip(LETTERS, variants, strict=False)]
 
-def read_variants(values: Sequence[Any]) -> list[Variant]:
-    """Rows of (on, steps, seed, colour) as variants. Raises InputError(too_few_variants)."""
-    rows = [values[start : start + _FIELDS] for start in range(0, len(values), _FIELDS)]
+
+def _switched_on(fields: Sequence[Any]) -> list[Variant]:
+    """The page's fields as variants. Raises InputError(too_few_variants)."""
+    rows = (fields[start : start + _FIELDS] for start in range(0, len(fields), _FIELDS))
     chosen = [
-        Variant(letter, int(steps), int(seed or 0), float(colour))
-        for letter, (on, steps, seed, colour) in zip(LETTERS, rows, strict=True)
+        _variant(letter, model=model, steps=steps, seed=seed, colour=colour)
+        for letter, (on, model, steps, seed, colour) in zip(LETTERS, rows, strict=True)
         if on
     ]
     if len(chosen) < 2:
         raise InputError("Turn on at least two variants.", code="too_few_variants")
     return chosen
+
+
+def _variant(letter: str, *, model: object, steps: Any, seed: Any, colour: Any) -> Variant:
+    try:
+        return Variant(letter, str(model or ""), int(steps), int(seed or 0), float(colour))
+    except (TypeError, ValueError):
+        message = f"Variant {letter}: steps and seed are whole numbers, colour is one from 0 to 1."
+        raise InputError(message, code="variant") from None
 
 
 def build(context: UiContext) -> None:
@@ -150,40 +158,39 @@ def build(context: UiContext) -> None:
             js_on_load=(STATIC / "compare.js").read_text(encoding="utf-8"),
         )
         line = gr.HTML(status.idle(texts, "compare.idle"), elem_id="ft-compare-status", apply_default_css=False)
-    running = go.click(
-        spoken(tab.watch),
-        [portrait, voice, *fields],
-        [line, players],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    stop.click(None, None, None, cancels=[running])
-    _bind_api(tab, portrait, voice, fields)
+    page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    running = go.click(spoken(tab.watch), [portrait, voice, *fields], [line, players], **page)
+    stop.click(spoken(tab.stopped), None, line, cancels=[running], queue=False, **page)
+    _bind_api(tab)
 
 
 def _build_variant(context: UiContext, letter: str) -> list[Component]:
+    """A is as served; B differs in its steps, C in its model, D in its seed."""
     label, client = context.texts.label, context.client
-    all_steps, stream = sorted(legal_steps(client), reverse=True), client.stream()
-    steps = all_steps[min(LETTERS.index(letter), len(all_steps) - 1)]
+    stream, index = client.stream(), LETTERS.index(letter)
+    all_steps, models = settings.legal_steps(client), ("", *client.variants)
+    others = [steps for steps in all_steps if steps != stream.steps]
     with gr.Group(elem_classes="ft-variant"):
         with gr.Row(elem_classes="ft-step-head"):
             gr.HTML(f"<h3>{letter}</h3>", apply_default_css=False, min_width=0)
             on = gr.Checkbox(letter in "AB", label=label("compare.on"), container=False, min_width=0)
+        model = settings.build_model(context, models[-1] if letter == "C" else "")
+        steps = others[-1] if letter == "B" and others else stream.steps
         choice = gr.Radio(all_steps, value=steps, label=label("settings.steps"))
-        seed = gr.Number(
-            stream.seed + max(0, LETTERS.index(letter) - 1), label=label("settings.seed"), precision=0, minimum=0
-        )
+        seed = gr.Number(stream.seed + (index == 3), label=label("settings.seed"), precision=0, minimum=0)
         colour = gr.Slider(0, 1, value=stream.colour_strength, step=0.05, label=label("compare.colour"))
-    return [on, choice, seed, colour]
+    return [on, model, choice, seed, colour]
 
 
-def _bind_api(tab: _Tab, portrait: gr.Image, voice: gr.Audio, fields: list[Component]) -> None:
+def _bind_api(tab: _Tab) -> None:
+    """The endpoint for programs, with components of its own: their labels are the documentation."""
     with gr.Row(visible=False):
+        wanted: list[Component] = [
+            PortraitInput(label="portrait: PNG, JPEG, WebP or BMP"),
+            VoiceInput(label="voice: WAV, FLAC, MP3, M4A, ..."),
+            gr.JSON(label="variants: a list of 2 to 4 objects with model, steps, seed, colour"),
+            gr.Textbox("", label="key: 8 letters or more; the same key and settings make one comparison"),
+        ]
         figures = gr.JSON(label="figures")
         call = gr.Button("compare")
-    call.click(spoken(tab.api), [portrait, voice, *fields], figures, api_name="compare")
-
-
-def _order(portrait_HWC: np.ndarray, voice: Voice, variant: Variant) -> Order:
-    changes = {"steps": variant.steps, "colour_strength": variant.colour}
-    return Order(portrait_HWC=portrait_HWC, voice=voice, seed=variant.seed, changes=changes)
+    call.click(spoken(tab.compare), wanted, figures, api_name="compare")

@@ -18,19 +18,20 @@ from gradio.components import Component
 from flashtalk.config_app import JobsConfig
 from flashtalk.errors import InputError
 from flashtalk.serving.jobs.room import JobRoom, Order
-from flashtalk.ui import long_page, settings
+from flashtalk.ui import long_page, pickers, settings
 from flashtalk.ui.components import PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.long_page import TEXTS
+from flashtalk.ui.long_page import HEAD, TEXTS
 from flashtalk.ui.long_routes import described, job_routes, new_visitor, owner_of
 from flashtalk.ui.mishaps import spoken
-from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
+from flashtalk.ui.samples import SAMPLES, portrait_path
 from flashtalk.ui.tokens import Tokens
 
-__all__ = ["TEXTS", "TITLE", "build", "routes"]
+__all__ = ["HEAD", "TEXTS", "TITLE", "build", "routes"]
 
 TITLE = "long.title"
 
+_FACE, _TALK = SAMPLES[1], "talk.mp3"
 _LONGEST_KEY = 80
 _CARRY = "(...values) => window.flashtalkLong.order(values)"
 _LOOK = "() => window.flashtalkLong.look()"
@@ -86,7 +87,7 @@ class _Tab:
         owner = owner_of(self._tokens, visitor)
         key = key or hashlib.sha256(json.dumps([portrait, voice, title, *chosen]).encode()).hexdigest()
         job_id = self._submit(owner, key[:_LONGEST_KEY], (portrait, voice, title), chosen)
-        return {"visitor": visitor, "film": described(self._room.view(owner, job_id))}
+        return {"visitor": visitor, "film": described(self._room.view(owner, job_id), self._room)}
 
     def _submit(self, owner: str, key: str, named: tuple[str | None, str | None, str], chosen: list[Any]) -> str:
         portrait, voice, title = named
@@ -109,7 +110,7 @@ class _Tab:
 def build(context: UiContext) -> None:
     """Lay out the tab."""
     tab, texts = _Tab(context), context.texts
-    gr.HTML(long_page.lead(texts), apply_default_css=False)
+    pickers.build_lead(context, "long.lead", "long.lead_more")
     with gr.Row(elem_classes="ft-work", equal_height=False):
         with gr.Column(scale=6, min_width=300, elem_classes="ft-stage ft-long-column"):
             gr.HTML(
@@ -122,7 +123,7 @@ def build(context: UiContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="ft-desk"):
             inputs = _build_desk(context)
             carried = gr.Textbox(visible=False)
-            go = gr.Button(texts.label("long.go"), variant="primary", elem_id="ft-long-go")
+            go = gr.Button(texts.label("long.go"), variant="primary", elem_classes="ft-big", elem_id="ft-long-go")
     begun = go.click(
         spoken(tab.order), [*inputs, carried], None, js=_CARRY, api_visibility="private", concurrency_id="long_order"
     )
@@ -131,66 +132,26 @@ def build(context: UiContext) -> None:
 
 
 def _build_desk(context: UiContext) -> list[Component]:
-    """Portrait, voice, name and settings."""
-    label = context.texts.label
-    with gr.Group(elem_classes="ft-step"):
-        faces = _build_samples(context, "long.face", "name")
-        portrait = PortraitInput(
-            show_label=False,
-            label=label("long.face"),
-            type="filepath",
-            sources=["upload"],
-            height=180,
-            elem_id="ft-long-face",
-            buttons=[],
-        )
-    with gr.Group(elem_classes="ft-step"):
-        words = _build_samples(context, "long.voice", "words")
-        voice = VoiceInput(
-            show_label=False,
-            label=label("long.voice"),
-            type="filepath",
-            sources=["upload", "microphone"],
-            elem_id="ft-long-voice",
-            buttons=[],
-        )
+    """Portrait, voice, name and settings; a face and a minute's talk are there already, so that one click is enough."""
+    label, talk = context.texts.label, str(context.assets / "speech" / _TALK)
+    portrait = pickers.build_face(context, "ft-long-face", portrait_path(context.assets, _FACE))
+    voice = pickers.build_voice(context, "ft-long-voice", talk, [("long.talk", talk)])
     title = gr.Textbox(label=label("long.name"), placeholder=label("long.name_hint"), max_length=80)
-    for sample, face, word in zip(SAMPLES, faces, words, strict=True):
-        _fill(face, portrait, portrait_path(context.assets, sample))
-        _fill(word, voice, voice_path(context.assets, sample))
     panel = settings.build_settings(context)
     return [portrait, voice, title, *panel.components]
-
-
-def _build_samples(context: UiContext, title: str, field: str) -> list[gr.Button]:
-    """A step's name and our samples beside it: round pictures, or words."""
-    pictures = field == "name"
-    with gr.Row(elem_classes="ft-step-head"):
-        gr.HTML(f"<h3>{context.texts.html(title)}</h3>", apply_default_css=False, min_width=0)
-        return [
-            gr.Button(
-                context.texts.label(f"sample.{sample.portrait}.{field}"),
-                icon=portrait_path(context.assets, sample) if pictures else None,
-                size="sm",
-                min_width=0,
-                scale=0,
-                elem_classes="ft-thumb" if pictures else "ft-chip",
-            )
-            for sample in SAMPLES
-        ]
-
-
-def _fill(button: gr.Button, component: Component, path: str) -> None:
-    button.click(lambda: path, None, component, show_progress="hidden", api_visibility="private", queue=False)
 
 
 def _bind_api(tab: _Tab, inputs: list[Component]) -> None:
     """The named endpoint `/make_long_film`."""
     with gr.Row(visible=False):
-        visitor, key = gr.Textbox(label="visitor"), gr.Textbox(label="key")
+        # Of its own: the page's have a face and a voice chosen, which must not become defaults.
+        portrait, voice = PortraitInput(label="portrait: PNG, JPEG, WebP or BMP"), VoiceInput(label="voice: any sound")
+        title = gr.Textbox("", label="title")
+        visitor, key = gr.Textbox("", label="visitor: empty the first time"), gr.Textbox("", label="key: of this film")
         film = gr.JSON(label="film")
         call = gr.Button("make_long_film")
-    call.click(spoken(tab.api), [*inputs, visitor, key], film, api_name="make_long_film", concurrency_id="long_order")
+    asked = [portrait, voice, title, *inputs[3:], visitor, key]
+    call.click(spoken(tab.api), asked, film, api_name="make_long_film", concurrency_id="long_order")
 
 
 def _carried(text: str) -> tuple[str, str]:

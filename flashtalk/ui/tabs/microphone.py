@@ -9,6 +9,7 @@ import asyncio
 import base64
 import functools
 import io
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,18 +21,21 @@ from PIL import Image
 
 from flashtalk.config_app import LiveConfig
 from flashtalk.media.segments import Segment
+from flashtalk.ui import pickers
 from flashtalk.ui.components import PortraitInput, SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.live import page
-from flashtalk.ui.live.plain import SegmentsBox, SegmentsPacker, read_piece
+from flashtalk.ui.live.plain import PIECE_S, PlainTalk, read_piece
 from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.route import live_routes
 from flashtalk.ui.live.session import Visitor
 from flashtalk.ui.live.sessions import LiveSessions
 from flashtalk.ui.mishaps import spoken
+from flashtalk.ui.texts import language_of
 
 TITLE = "live.title"
 TEXTS = page.TEXTS
+HEAD = page.HEAD
 
 PURPOSE = "live"
 PASS_AGE_S = 12 * 3600.0
@@ -46,6 +50,8 @@ class Live:
         self.portraits = Portraits(context.assets / "portraits", context.door.config.upload_age_s)
         settings = LiveConfig(label=context.settings.label_default)
         self.sessions = LiveSessions(context.client, settings)
+        self.plain: dict[str, PlainTalk] = {}
+        """By owner."""
 
     def owner(self, token: str) -> str:
         """Who holds the token. Raises InputError(token_refused)."""
@@ -72,17 +78,18 @@ def routes(context: UiContext) -> APIRouter:
         await asyncio.to_thread(live.sessions.close)
 
     router = APIRouter(lifespan=lifespan)
-    router.include_router(live_routes(live.sessions, live.owner, live.portraits.find))
+    voices = context.assets / "speech"
+    router.include_router(live_routes(live.sessions, live.owner, live.portraits.find, voices))
     return router
 
 
 def build(context: UiContext) -> None:
     """Lay out the tab."""
     live = live_of(context)
+    pickers.build_lead(context, "live.lead", "live.hint")
     gr.HTML(
         html_template=page.markup(context.texts, live.portraits.samples),
         js_on_load=page.SCRIPT,
-        head=page.HEAD,
         elem_id="ft-live",
         apply_default_css=False,
     )
@@ -128,27 +135,30 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
     def talk(name: str, request: gr.Request) -> Iterator[Segment]:
         """A live conversation as one film, until the microphone stops."""
         owner = owner_of(request)
-        box = SegmentsBox()
-        session = live.sessions.open(Visitor(live.portraits.find(name, owner)), owner)
-        session.attach(box, SegmentsPacker)
-        yield from box.segments(session)
+        session = live.sessions.open(Visitor(live.portraits.find(name, owner), burst_s=PIECE_S), owner)
+        live.plain[owner] = talking = PlainTalk(session)
+        try:
+            yield from talking.segments()
+        finally:
+            if live.plain.get(owner) is talking:
+                del live.plain[owner]
 
     def hear(path: str | None, request: gr.Request) -> None:
         """A piece of the microphone."""
-        session = live.sessions.of(owner_of(request))
-        if session and path:
-            session.hear(read_piece(path))
+        talking = live.plain.get(owner_of(request))
+        if talking and path and not talking.hear(read_piece(path), time.monotonic()):
+            gr.Warning(context.texts.say("live.plain_lost", language_of(request)))
 
     def stop(request: gr.Request) -> None:
         """The microphone was stopped."""
-        session = live.sessions.of(owner_of(request))
-        if session:
-            session.close()
+        talking = live.plain.get(owner_of(request))
+        if talking:
+            talking.close()
 
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     limit_s = live.sessions.settings.max_session_s
     voice.start_recording(spoken(talk), face, video, js=page.CHOSEN_FACE, concurrency_limit=None, **hidden)
-    voice.stream(spoken(hear), voice, None, stream_every=0.4, time_limit=limit_s, concurrency_limit=None, **hidden)
+    voice.stream(spoken(hear), voice, None, stream_every=PIECE_S, time_limit=limit_s, concurrency_limit=None, **hidden)
     voice.stop_recording(spoken(stop), None, None, **hidden)
 
 

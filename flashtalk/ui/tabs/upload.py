@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -16,17 +11,17 @@ import gradio as gr
 
 from flashtalk.errors import FlashTalkError
 from flashtalk.media import speak
-from flashtalk.ui import pickers, settings, status
+from flashtalk.ui import film_endpoints, pickers, settings, status
 from flashtalk.ui.components import SegmentVideo
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.films import FilmStore
-from flashtalk.ui.making import Finished, Request, Studio
-from flashtalk.ui.material import Materials, file_sha256
+from flashtalk.ui.films import FilmStore, new_folder
+from flashtalk.ui.making import Request, Studio
+from flashtalk.ui.material import Materials
 from flashtalk.ui.mishaps import spoken
-from flashtalk.ui.once import Once
 from flashtalk.ui.project import read_project
 from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, voice_path
 from flashtalk.ui.texts import Pair, language_of
+from flashtalk.ui.theme import STATIC
 
 TITLE = "upload.title"
 TEXTS: dict[str, Pair] = {
@@ -48,8 +43,24 @@ TEXTS: dict[str, Pair] = {
     "upload.film": ("Film", "视频"),
     "upload.save_film": ("Save the film", "保存视频"),
     "upload.save_project": ("Save the project", "保存项目"),
+    "upload.project_same": (
+        "The project is open. “Make it talk” makes the same film again, bit for bit.",
+        "项目已打开。点击“开始说话”即可逐位生成同一视频。",
+    ),
+    "upload.project_other_machine": (
+        "The project is open. It was made with the same model on another machine, version or default settings: "
+        "small things may differ.",
+        "项目已打开。它由同一模型在其他机器、版本或默认设置下生成：细节可能不同。",
+    ),
+    "upload.project_other_model": (
+        "The project is open, but another model made it ({made}); the film will look different.",
+        "项目已打开，但它由另一模型生成（{made}），视频会有所不同。",
+    ),
+    "upload.project_no_model": (
+        "The project is open, but its model “{model}” is not here; the one that serves is chosen instead.",
+        "项目已打开，但此处没有其模型“{model}”，已改用当前模型。",
+    ),
 }
-
 
 _SHOW_STAGE = "() => document.getElementById('ft-video').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
 
@@ -63,8 +74,12 @@ class _Inputs:
     panel: settings.SettingsPanel
 
     @property
+    def files(self) -> list[Any]:
+        return [self.portrait, self.voice]
+
+    @property
     def all(self) -> list[Any]:
-        return [self.portrait, self.voice, *self.panel.components]
+        return [*self.files, *self.panel.components]
 
 
 @dataclass(frozen=True)
@@ -95,37 +110,27 @@ class _Tab:
     def __init__(self, context: UiContext) -> None:
         self._context = context
         self.materials = Materials(context)
-        self._studio = Studio(context, self.materials, FilmStore(context))
-        self._once: Once[Finished] = Once(context.door.config.upload_age_s)
+        self.studio = Studio(context, self.materials, FilmStore(context))
 
     def watch(
         self, request: gr.Request, portrait: str | None, voice: str | None, *values: Any
     ) -> Iterator[tuple[Any, ...]]:
         """The film as it is made, for the page; `values` are a panel's."""
-        wanted, language = settings.wishes(*values), language_of(request)
-        yield from self._studio.watch(Request(portrait=portrait, voice=voice, wishes=wanted, language=language))
+        wanted, language, visitor = settings.wishes(*values), language_of(request), request.session_hash or ""
+        asked = Request(portrait=portrait, voice=voice, wishes=wanted, language=language, visitor=visitor)
+        yield from self.studio.watch(asked)
 
-    def api(self, portrait: str, voice: str, *values: Any) -> tuple[str, str, dict[str, Any]]:
-        """For programs: the finished film, its project file and figures. `values`: a panel's, and a key."""
-        *chosen, key = values
-        wanted = settings.wishes(*chosen)
-        asked = Request(portrait=portrait, voice=voice, wishes=wanted, language="en")
-        self.materials.portrait(portrait)
-        self.materials.voice(voice)
-        asked_for = json.dumps([file_sha256(portrait), file_sha256(voice), *chosen])
-        fingerprint = hashlib.sha256(asked_for.encode()).hexdigest()
-        finished = self._once.run(key or "", fingerprint, lambda: self._studio.make(asked, _gradio_folder()))
-        figures = {
-            "frames": finished.pace.frames_total,
-            "seconds_to_make": round(finished.wall_s, 3),
-            "frames_per_second": round(finished.pace.made_fps, 2),
-            "model": self._context.client.info.fingerprint,
-        }
-        return str(finished.film), str(finished.project), figures
+    def watch_sample(self, sample: Sample) -> Callable[..., Iterator[tuple[Any, ...]]]:
+        """A function that shows the film of a sample, and puts its face and voice into the choosers."""
+        files = portrait_path(self._context.assets, sample), voice_path(self._context.assets, sample)
 
-    def choose(self, sample: Sample) -> tuple[str, str]:
-        """A sample's face and voice."""
-        return portrait_path(self._context.assets, sample), voice_path(self._context.assets, sample)
+        def watch(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+            chosen: tuple[Any, ...] = files
+            for update in self.watch(request, *files, *values):
+                yield *update, *chosen
+                chosen = gr.skip(), gr.skip()
+
+        return watch
 
     def warm(self, portrait: str | None, voice: str | None) -> None:
         """Open what was chosen while the visitor still decides; errors are told when the film is asked for."""
@@ -139,19 +144,24 @@ class _Tab:
     def speak(self, text: str) -> str:
         """The text as a sound file; the script says the language."""
         language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
-        path = _gradio_folder() / "speech.wav"
+        path = new_folder() / "speech.wav"
         speak.speak(text, language, path)
         return str(path)
 
-    def open_project(self, path: str | None) -> tuple[Any, ...]:
-        """A project file's portrait, voice and settings."""
-        if not path:
-            return tuple(gr.skip() for _ in range(9))
-        project = read_project(path, _gradio_folder())
-        return str(project.portrait), str(project.voice), *settings.panel_values(project.wishes, self._context.client)
+    def open_project(self, request: gr.Request, path: str) -> tuple[Any, ...]:
+        """A project file's portrait, voice and settings, and a sentence about what its film will be like here."""
+        project = read_project(path, new_folder())
+        wishes, language = project.wishes, language_of(request)
+        key = f"upload.project_{self.studio.how_alike(project)}"
+        words = status.plain(self._context.texts, key, language, made=project.made_with["model"], model=wishes.model)
+        return words, str(project.portrait), str(project.voice), *settings.panel_values(wishes, self._context.client)
 
-    def stopped(self, request: gr.Request) -> str:
-        """The status line after the stop button."""
+    def stop(self, request: gr.Request) -> None:
+        """What the stop button does."""
+        self.studio.stop(request.session_hash or "")
+
+    def say_stopped(self, request: gr.Request) -> str:
+        """The status line after it."""
         return status.plain(self._context.texts, "status.cancelled", language_of(request))
 
 
@@ -168,7 +178,7 @@ def build(context: UiContext) -> None:
                 go = gr.Button(texts.label("upload.go"), variant="primary", elem_id="ft-make")
                 stop = gr.Button(texts.label("upload.stop"), variant="secondary", elem_id="ft-stop", scale=0)
     _bind(tab, inputs, outputs, _Buttons(go, stop, cards))
-    _bind_api(tab, inputs)
+    film_endpoints.build(context, tab.studio)
 
 
 def routes(context: UiContext) -> fastapi.APIRouter:
@@ -202,7 +212,12 @@ def _build_stage(context: UiContext) -> _Outputs:
         elem_classes="ft-video",
         buttons=["download"],
     )
-    line = gr.HTML(status.idle(context.texts), elem_id="ft-status", apply_default_css=False)
+    line = gr.HTML(
+        status.idle(context.texts),
+        elem_id="ft-status",
+        apply_default_css=False,
+        js_on_load=(STATIC / "player.js").read_text(encoding="utf-8"),
+    )
     saves = gr.HTML("", elem_id="ft-saves", apply_default_css=False)
     return _Outputs(video, line, saves)
 
@@ -211,7 +226,7 @@ def _build_desk(context: UiContext, tab: _Tab) -> _Inputs:
     portrait = pickers.build_face(context, "ft-face")
     voice = pickers.build_voice(context, "ft-voice")
     _build_typing(context, tab, voice)
-    return _Inputs(portrait, voice, settings.build_settings(context))
+    return _Inputs(portrait, voice, settings.build_settings(context, models=True))
 
 
 def _build_typing(context: UiContext, tab: _Tab, voice: gr.Audio) -> None:
@@ -233,32 +248,17 @@ def _build_typing(context: UiContext, tab: _Tab, voice: gr.Audio) -> None:
 
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    running: list[Any] = [buttons.go.click(spoken(tab.watch), inputs.all, outputs.all, **page)]
+    # Gradio runs a press's functions one after the other, so what should happen at once comes first.
     for button in (buttons.go, *buttons.cards):
         button.click(None, None, None, js=_SHOW_STAGE, queue=False, api_visibility="private")
-    both: list[Any] = [inputs.portrait, inputs.voice]
+    running: list[Any] = [buttons.go.click(spoken(tab.watch), inputs.all, outputs.all, **page)]
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
-        chosen = card.click(functools.partial(tab.choose, sample), None, both, queue=False, **page)
-        running.append(chosen.then(spoken(tab.watch), inputs.all, outputs.all, **page))
-    buttons.stop.click(spoken(tab.stopped), None, outputs.status, cancels=running, queue=False, **page)
-    for component in both:
-        component.change(tab.warm, both, None, queue=False, **page)
-    filled = [*both, *inputs.panel.components]
+        shown = [*outputs.all, *inputs.files]
+        running.append(card.click(spoken(tab.watch_sample(sample)), inputs.panel.components, shown, **page))
+    stopped = buttons.stop.click(spoken(tab.stop), None, None, cancels=running, queue=False, **page)
+    # Said afterwards, so that no last word of the film comes after it.
+    stopped.then(spoken(tab.say_stopped), None, outputs.status, queue=False, **page)
+    for component in inputs.files:
+        component.change(tab.warm, inputs.files, None, queue=False, **page)
+    filled = [outputs.status, *inputs.all]
     inputs.panel.project.upload(spoken(tab.open_project), inputs.panel.project, filled, **page)
-
-
-def _bind_api(tab: _Tab, inputs: _Inputs) -> None:
-    """The named endpoint `/make_film`, with the page's own inputs and one key more."""
-    with gr.Row(visible=False):
-        key = gr.Textbox(label="key")
-        film, project = gr.File(label="film"), gr.File(label="project")
-        figures = gr.JSON(label="figures")
-        call = gr.Button("make_film")
-    call.click(spoken(tab.api), [*inputs.all, key], [film, project, figures], api_name="make_film")
-
-
-def _gradio_folder() -> Path:
-    """A folder of its own in Gradio's cache, which is cleaned by age."""
-    folder = Path(gr.utils.get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True, mode=0o700)
-    return folder

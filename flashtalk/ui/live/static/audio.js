@@ -1,6 +1,8 @@
-// The page's sound: one audio context, the microphone's pieces, and the playing queue that is the clock.
+// The page's sound: one audio context, what the face hears (a microphone or a sample voice), and the playing queue.
 
 const HERE = new URL(".", import.meta.url);
+const WISHES = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const BREATH_S = 1.5;
 
 /** Made by a click (browsers want one before any sound). */
 export async function openAudio() {
@@ -11,21 +13,51 @@ export async function openAudio() {
   return context;
 }
 
-/** Calls `onPiece({first, at, peak, samples})` for every 40 ms. */
-export class Microphone {
-  constructor(context, stream, onPiece) {
+/** Microphones that may be chosen; their names are empty until one was allowed. */
+export async function microphones() {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  return devices.filter(({ kind, label }) => kind === "audioinput" && label);
+}
+
+/** Calls `onPiece({first, at, peak, samples})` for every 40 ms, whatever it listens to; silence if that is nothing. */
+export class Ear {
+  constructor(context, onPiece) {
     this.context = context;
-    this.stream = stream;
-    this.source = context.createMediaStreamSource(stream);
     this.node = new AudioWorkletNode(context, "flashtalk-capture", { numberOfOutputs: 0 });
     this.node.port.onmessage = (event) => onPiece(event.data);
-    this.source.connect(this.node);
+    this.letGo = () => {};
   }
 
-  static async open(context, onPiece) {
-    const wishes = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: wishes });
-    return new Microphone(context, stream, onPiece);
+  /** Raises what getUserMedia raises. `onLost` is called when the device is taken away. */
+  async useMicrophone(device, onLost) {
+    const audio = device ? { ...WISHES, deviceId: { exact: device } } : WISHES;
+    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    const source = this.context.createMediaStreamSource(stream);
+    const [track] = stream.getAudioTracks();
+    track.onended = onLost;
+    this.label = track.label;
+    this.use(source, () => { track.onended = null; track.stop(); });
+  }
+
+  /** A recorded voice, with pauses between its `rounds`; `begin` starts it. */
+  async useSample(address, rounds, onEnd) {
+    const voice = await this.context.decodeAudioData(await (await fetch(address)).arrayBuffer());
+    const source = this.context.createBufferSource();
+    source.buffer = withPause(voice, this.context);
+    source.loop = true;
+    this.begin = () => {
+      this.begin = null;
+      source.onended = onEnd;
+      source.start();
+      source.stop(this.context.currentTime + rounds * source.buffer.duration);
+    };
+    this.use(source, () => { source.onended = null; });
+  }
+
+  use(source, letGo) {
+    this.letGo();
+    source.connect(this.node);
+    this.letGo = () => { source.disconnect(); letGo(); };
   }
 
   mute(muted) {
@@ -34,8 +66,7 @@ export class Microphone {
 
   close() {
     this.node.port.onmessage = null;
-    this.source.disconnect();
-    for (const track of this.stream.getTracks()) track.stop();
+    this.letGo();
   }
 }
 
@@ -43,7 +74,7 @@ export class Microphone {
 export class SoundQueue {
   constructor(context) {
     this.context = context;
-    this.state = { position: 0, at: 0, playing: false, speed: 1, buffered: 0, lead: 0, underruns: 0 };
+    this.state = { position: 0, at: 0, playing: false, buffered: 0, margin: 0, lead: 0, underruns: 0 };
     this.node = new AudioWorkletNode(context, "flashtalk-playback", { outputChannelCount: [1] });
     this.node.port.onmessage = (event) => { this.state = event.data; };
     this.node.connect(context.destination);
@@ -63,9 +94,9 @@ export class SoundQueue {
   }
 
   now() {
-    const { position, at, playing, speed } = this.state;
+    const { position, at, playing } = this.state;
     const since = playing ? Math.max(0, Math.min(0.2, this.context.currentTime - at)) : 0;
-    return position + since * speed - this.outputDelay;
+    return position + since - this.outputDelay;
   }
 
   get outputDelay() {
@@ -76,4 +107,11 @@ export class SoundQueue {
     this.node.port.onmessage = null;
     this.node.disconnect();
   }
+}
+
+function withPause(voice, context) {
+  const pause = Math.round(BREATH_S * voice.sampleRate);
+  const longer = context.createBuffer(1, voice.length + pause, voice.sampleRate);
+  longer.copyToChannel(voice.getChannelData(0), 0);
+  return longer;
 }

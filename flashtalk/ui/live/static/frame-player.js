@@ -54,6 +54,7 @@ export class FramePlayer {
     } else if (message.kind === PICTURE) {
       this.receivedS = Math.max(this.receivedS, message.pts + 0.04);
       this.coded.push(message);
+      if (message.key) this.skipLate(this.now());
     }
   }
 
@@ -71,6 +72,11 @@ export class FramePlayer {
 
   get bufferedS() {
     return this.queue.state.buffered;
+  }
+
+  /** How long sound waits here, from its arrival to the loudspeaker. */
+  get marginS() {
+    return this.queue.state.margin + this.queue.outputDelay;
   }
 
   draw() {

@@ -1,142 +1,19 @@
-// The microphone tab: joins microphone, socket, player and meter. Started by ui/tabs/microphone.py inside gr.HTML.
+// The microphone tab's elements and words. Started by ui/tabs/microphone.py inside gr.HTML; talking is conversation.js.
 
-import { Microphone, SoundQueue, openAudio } from "./audio.js";
-import { FramePlayer } from "./frame-player.js";
+import { microphones, openAudio } from "./audio.js";
+import { Conversation, choosePlayer } from "./conversation.js";
 import { Meter } from "./meter.js";
 import { watchOwnFace } from "./own-face.js";
-import { SegmentPlayer } from "./segment-player.js";
-import { Wire } from "./wire.js";
 
-const REPORT_MS = 250;
-const SHOW_MS = 200;
-const MIC_RATE = 16000;
 const NOTICE_MS = 5000;
-const KEPT_CHUNKS = 16;
-const BUFFER_LOOKS = 12;
+/** What getUserMedia throws, and the sentence that helps. */
+const REFUSALS = {
+  NotAllowedError: "microphone",
+  NotFoundError: "no_microphone",
+  OverconstrainedError: "no_microphone",
+  NotReadableError: "microphone_busy",
+};
 
-/** Which player this browser can use, or null. `?player=mse` asks for one. */
-async function choosePlayer() {
-  if (!window.isSecureContext || !navigator.mediaDevices || !("AudioWorkletNode" in window)) return null;
-  const asked = new URLSearchParams(location.search).get("player");
-  for (const kind of [FramePlayer, SegmentPlayer]) {
-    if ((!asked || asked === kind.name) && (await kind.works())) return kind;
-  }
-  return null;
-}
-
-/** One conversation, from Start to Stop. */
-class Conversation {
-  constructor(page, audio) {
-    this.page = page;
-    this.audio = audio;
-    this.chunks = [];
-    this.pieceAt = new Map();
-    this.dropped = 0;
-    this.buffers = [];
-  }
-
-  async open(kind, hello) {
-    const problem = (text) => this.page.fail("player", text);
-    this.player = kind === FramePlayer
-      ? new FramePlayer(this.page.canvas, new SoundQueue(this.audio), problem)
-      : new SegmentPlayer(this.page.video, problem);
-    this.microphone = await Microphone.open(this.audio, (piece) => this.speak(piece));
-    const address = new URL("live/socket", document.baseURI);
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    address.search = "";
-    this.wire = new Wire(address, { ...hello, player: kind.name }, {
-      words: (message) => this.obey(message),
-      media: (message) => this.player.take(message),
-      state: (state) => this.page.state(state),
-    });
-    this.timers = [setInterval(() => this.report(), REPORT_MS), setInterval(() => this.show(), SHOW_MS)];
-  }
-
-  speak({ first, at, peak, samples }) {
-    this.pieceAt.set(first, at);
-    this.pieceAt.delete(first - 60 * MIC_RATE);
-    this.page.meter.loud(peak);
-    if (this.wire) this.wire.speak(first, samples);
-  }
-
-  obey(message) {
-    switch (message.type) {
-      case "ready": this.player.setup(message); break;
-      case "segments": this.player.file(message); break;
-      case "epoch": this.begin(message); break;
-      case "chunk": this.chunks = [...this.chunks.slice(-KEPT_CHUNKS), message]; break;
-      case "stages": this.measure(message); break;
-      case "place": this.page.say("place", { place: message.place }); break;
-      case "notice": this.page.notice(message); break;
-      case "error": this.page.fail(message.code, message.message); break;
-      default: break;
-    }
-  }
-
-  begin({ epoch, at_s: at, reason, number }) {
-    this.chunks = this.chunks.filter((chunk) => chunk.number <= number);
-    this.player.begin(epoch, at, reason);
-    if (reason !== "interrupt") this.page.say("talking");
-  }
-
-  measure(message) {
-    this.dropped = message.pictures_dropped;
-    this.page.meter.stages(message);
-  }
-
-  /** The chunk that is heard now. */
-  current() {
-    const now = this.player.now();
-    return this.chunks.find((chunk) => chunk.start_s <= now && now < chunk.end_s) || null;
-  }
-
-  /** Silence at once; the mouth closes with the next chunk. */
-  interrupt() {
-    const chunk = this.current() || this.chunks.at(-1);
-    if (!chunk) return;
-    this.player.cut(chunk.end_s);
-    this.wire.say({ type: "interrupt", shown: chunk.number });
-  }
-
-  report() {
-    this.wire.say({ type: "report", received_s: this.player.receivedS });
-  }
-
-  /** Seconds between a sound at the microphone and the same sound at the loudspeaker, from this page's own clock. */
-  trueDelay() {
-    const chunk = this.current();
-    if (!chunk || chunk.captured === null) return null;
-    const now = this.player.now();
-    const sample = chunk.captured - (chunk.end_s - now) * MIC_RATE;
-    const first = Math.floor(sample / 640) * 640;
-    const at = this.pieceAt.get(first);
-    return at === undefined ? null : this.audio.currentTime - at - (sample - first - 640) / MIC_RATE;
-  }
-
-  show() {
-    const { meter } = this.page;
-    meter.note("network", this.wire.roundTripS / 2);
-    this.buffers = [...this.buffers.slice(1 - BUFFER_LOOKS), this.player.bufferedS];
-    meter.note("buffer", Math.min(...this.buffers));
-    const delay = this.trueDelay();
-    if (delay !== null) meter.delay(delay);
-    this.page.root.classList.toggle("ft-live-painted", this.player.figures.painted > 0);
-    meter.show({ late: this.player.figures.late, dropped: this.dropped, reconnects: this.wire.reconnects });
-  }
-
-  mute(muted) {
-    this.microphone.mute(muted);
-  }
-
-  close() {
-    (this.timers || []).forEach(clearInterval);
-    if (this.wire) this.wire.close();
-    if (this.microphone) this.microphone.close();
-    if (this.player) this.player.close();
-  }
-}
-
-/** The tab's elements and words. */
 class Page {
   constructor(root, options) {
     this.root = root;
@@ -144,103 +21,131 @@ class Page {
     this.canvas = root.querySelector("canvas");
     this.video = root.querySelector("video");
     this.status = root.querySelector(".ft-live-status");
+    this.devices = root.querySelector(".ft-live-device select");
     this.meter = new Meter(root);
     this.conversation = null;
-    this.on("start", () => this.toggle());
+    this.on("start", () => (this.conversation ? this.stop("stopped") : this.begin(false)));
+    this.on("sample", () => this.begin(true));
     this.on("interrupt", () => this.conversation && this.conversation.interrupt());
     this.on("mute", () => this.toggleMute());
+    const [anyDevice] = this.devices.options;
+    if (document.documentElement.lang === "zh") anyDevice.label = anyDevice.dataset.zh;
+    this.devices.addEventListener("change", () => this.changeMicrophone());
     for (const choice of root.querySelectorAll("[name=ft-live-portrait]")) {
       choice.addEventListener("change", () => this.showPortrait());
     }
     watchOwnFace(root, () => this.showPortrait());
     this.showPortrait();
-    addEventListener("pagehide", () => this.conversation && this.conversation.close());
+    this.listMicrophones();
+    if (navigator.mediaDevices) navigator.mediaDevices.addEventListener("devicechange", () => this.listMicrophones());
+    addEventListener("pagehide", () => this.conversation && this.stop("stopped"));
   }
 
   on(name, action) {
-    this.root.querySelector(`[data-do="${name}"]`).addEventListener("click", action);
+    this.button(name).addEventListener("click", action);
   }
 
   button(name) {
     return this.root.querySelector(`[data-do="${name}"]`);
   }
 
-  portrait() {
-    const choice = this.root.querySelector("[name=ft-live-portrait]:checked");
-    return choice ? choice.value : "";
+  get face() {
+    return this.root.querySelector("[name=ft-live-portrait]:checked");
   }
 
   showPortrait() {
-    const choice = this.root.querySelector("[name=ft-live-portrait]:checked");
-    const picture = choice && choice.parentElement.querySelector("img");
+    const picture = this.face && this.face.parentElement.querySelector("img");
     if (picture) this.root.querySelector(".ft-live-still").src = picture.src;
     if (this.conversation) this.stop("changed");
   }
 
-  async toggle() {
-    if (this.conversation) {
-      this.stop("stopped");
-      return;
-    }
+  async begin(withSample) {
     this.setBusy(true);
     this.clickedAt = performance.now();
-    this.say("connecting");
+    this.say(withSample ? "connecting" : "asking");
     try {
-      await this.start();
+      await this.start(withSample);
     } catch (error) {
-      this.fail(error.name === "NotAllowedError" ? "microphone" : "player", String(error.message || error));
+      this.fail(REFUSALS[error.name] || "player", String(error.message || error));
     }
     this.setBusy(false);
   }
 
-  async start() {
+  async start(withSample) {
+    if (!window.isSecureContext) return this.fail("insecure");
     const kind = await choosePlayer();
-    if (!kind) {
-      this.say("unsupported");
-      return;
-    }
+    if (!kind) return this.fail("unsupported");
     this.root.dataset.player = kind.name;
     this.audio = this.audio || (await openAudio());
     await this.audio.resume();
-    this.conversation = new Conversation(this, this.audio);
-    const { token } = this.options();
-    await this.conversation.open(kind, { token, portrait: this.portrait(), prompt: "" });
+    const conversation = this.conversation = new Conversation(this, this.audio);
+    const sample = withSample ? new URL(`live/voices/${this.face.dataset.voice}`, document.baseURI) : null;
+    const hello = { token: this.options().token, portrait: this.face.value, prompt: "" };
+    await conversation.open(kind, hello, { device: this.devices.value, sample });
+    conversation.mute(this.isMuted);
+    this.listMicrophones();
+    return undefined;
   }
 
   stop(reason) {
     const { conversation } = this;
     this.conversation = null;
     if (conversation) conversation.close();
+    clearTimeout(this.noticed);
+    this.meter.loud(0);
     this.mark("idle");
     this.say(reason);
   }
 
+  get isMuted() {
+    return this.button("mute").getAttribute("aria-pressed") === "true";
+  }
+
   toggleMute() {
-    const pressed = this.button("mute").getAttribute("aria-pressed") !== "true";
-    this.button("mute").setAttribute("aria-pressed", String(pressed));
-    if (this.conversation) this.conversation.mute(pressed);
+    this.button("mute").setAttribute("aria-pressed", String(!this.isMuted));
+    if (this.conversation) this.conversation.mute(this.isMuted);
+  }
+
+  /** The names of microphones, once the visitor has allowed one; the first choice is the browser's own. */
+  async listMicrophones() {
+    if (!navigator.mediaDevices) return;
+    const found = (await microphones()).filter(({ deviceId }) => deviceId !== "default");
+    const chosen = this.devices.value;
+    this.devices.replaceChildren(this.devices.options[0], ...found.map((device) => new Option(device.label, device.deviceId)));
+    this.devices.value = found.some(({ deviceId }) => deviceId === chosen) ? chosen : "";
+  }
+
+  async changeMicrophone() {
+    if (!this.conversation) return;
+    try {
+      await this.conversation.listenTo(this.devices.value);
+    } catch (error) {
+      this.fail(REFUSALS[error.name] || "microphone_gone");
+    }
   }
 
   /** From the socket. */
   state(state) {
-    if (state === "over" && this.conversation && !this.failed) this.stop("ended");
-    else if (state === "lost") this.say("lost");
-    if (state !== "over") this.mark("live");
+    if (state === "over") {
+      if (this.conversation) this.stop("ended");
+      return;
+    }
+    if (state === "lost") this.say("lost");
+    else if (state === "connecting") this.say("connecting");
+    this.mark("live");
   }
 
-  fail(code, text) {
-    this.failed = true;
+  fail(code, text = "") {
     this.stop("stopped");
-    this.failed = false;
     this.say(code, {}, text);
     this.root.dataset.state = "failed";
   }
 
-  /** Shown for a while. */
+  /** Shown for a while; a model that restarts says so until it is back. */
   notice({ code, message }) {
     this.say(code, {}, message);
     clearTimeout(this.noticed);
-    this.noticed = setTimeout(() => this.conversation && this.say("talking"), NOTICE_MS);
+    if (code !== "restarting") this.noticed = setTimeout(() => this.conversation && this.say("talking"), NOTICE_MS);
   }
 
   /** The sentence for `code` in both languages (the style shows one), or `fallback`. */
@@ -260,11 +165,13 @@ class Page {
     this.root.dataset.state = state;
     const live = state === "live";
     this.button("start").setAttribute("aria-pressed", String(live));
+    this.button("sample").disabled = live;
     for (const name of ["interrupt", "mute"]) this.button(name).disabled = !live;
   }
 
   setBusy(busy) {
     this.button("start").disabled = busy;
+    this.button("sample").disabled = busy || Boolean(this.conversation);
   }
 }
 

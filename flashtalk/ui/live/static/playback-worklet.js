@@ -1,17 +1,18 @@
 // The sound queue, which is the player's clock. Loaded into the audio thread by audio.js.
-// It waits when empty and never drops sound. It keeps its delay small by playing at most 2 % faster or slower, and
-// makes up for longer breaks in pauses: stretches of true silence become shorter.
+// It waits when empty and never drops a word. Sound that waits longer than jitter needs is delay, and is made up for:
+// pauses are played at double speed, speech loses single periods of the voice (a sixth of its time, nothing of its
+// pitch). How much is too much shows just before a piece arrives: what was left then was not needed.
 
 import { Resampler } from "./resample.js";
+import { periodAt, splice } from "./splice.js";
 
 const FIRST_LEAD_S = 0.06;
-const MOST_LEAD_S = 0.6;
-const LEAD_STEP_S = 0.06;
-const WINDOW_S = 4;
-const SPARE_S = 0.1;
-const LOW_S = 0.02;
-const MUCH_S = 0.3;
-const HOP_S = 0.04;
+const MOST_LEAD_S = 0.24;
+const LEAD_DOWN_S = 0.003;
+const SPARE_S = 0.03;
+const JITTER_S = 0.5;
+const ARRIVALS = 3;
+const HOP_S = 0.06;
 const FADE_S = 0.02;
 const REPORT_BLOCKS = 8;
 
@@ -19,11 +20,10 @@ class Playback extends AudioWorkletProcessor {
   constructor() {
     super();
     this.rate = 16000;
-    this.restart(0);
     this.lead = FIRST_LEAD_S;
     this.underruns = 0;
-    this.speed = 1;
     this.blocks = 0;
+    this.restart(0);
     this.port.onmessage = (event) => this[event.data.do](event.data);
   }
 
@@ -35,10 +35,25 @@ class Playback extends AudioWorkletProcessor {
     }
     const at = Math.round((start - this.startS) * this.rate);
     if (at < 0) return;
+    this.arrive();
     const line = new Float32Array(at + samples.length);
     line.set(this.line.subarray(0, at));
     for (let index = 0; index < samples.length; index++) line[at + index] = samples[index] / 32768;
     this.line = line;
+  }
+
+  /** Note what was left; what comes late by jitter makes the lead longer, a break in everything does not. */
+  arrive() {
+    this.arrived++;
+    if (this.playing) {
+      this.margins = [...this.margins, this.buffered].slice(-ARRIVALS);
+      this.lead = Math.max(FIRST_LEAD_S, this.lead - LEAD_DOWN_S);
+    } else if (this.buffered === 0) {
+      // The first two pieces differ in what they cost, and where each one is late no lead would help.
+      const isJitter = this.arrived > 2 && this.margins.length && this.dryS < JITTER_S;
+      if (isJitter) this.lead = Math.min(MOST_LEAD_S, this.lead + this.dryS);
+      this.margins = [];
+    }
   }
 
   /** Forget everything; the next sound begins at second `at`. */
@@ -47,10 +62,11 @@ class Playback extends AudioWorkletProcessor {
     this.line = new Float32Array(0);
     this.position = 0;
     this.playing = false;
-    this.skipS = 0;
     this.waited = 0;
-    this.least = Infinity;
-    this.windowS = 0;
+    this.dryS = 0;
+    this.arrived = 0;
+    this.margins = [];
+    this.hop = 0;
   }
 
   /** Silence from now up to second `at`, and nothing after it: what an interrupt leaves of the sound. */
@@ -70,24 +86,31 @@ class Playback extends AudioWorkletProcessor {
     return Math.max(0, (this.line.length - this.position) / this.rate);
   }
 
+  /** The least that was left when a piece arrived, of late. */
+  get margin() {
+    return this.margins.length ? Math.min(...this.margins) : this.lead;
+  }
+
   process(_inputs, outputs) {
     const output = outputs[0][0];
-    const blockS = output.length / sampleRate;
-    if (!this.playing) this.wait(blockS);
-    if (this.playing) this.play(output, blockS);
+    if (!this.playing) this.wait(output.length / sampleRate);
+    if (this.playing) this.play(output);
     if (this.blocks++ % REPORT_BLOCKS === 0) this.report();
     return true;
   }
 
   wait(blockS) {
-    if (this.buffered < 0.02) return;
+    if (this.buffered === 0) {
+      this.dryS += blockS;
+      return;
+    }
     this.waited += blockS;
     this.playing = this.waited >= this.lead;
   }
 
-  play(output, blockS) {
-    this.skipPause();
-    const step = (this.rate / sampleRate) * this.speed;
+  play(output) {
+    this.catchUp(output.length / sampleRate);
+    const step = this.rate / sampleRate;
     for (let index = 0; index < output.length; index++) {
       if (this.position >= this.line.length) {
         this.runDry();
@@ -96,40 +119,26 @@ class Playback extends AudioWorkletProcessor {
       output[index] = this.resampler.at(this.line, this.position);
       this.position += step;
     }
-    this.steer(blockS);
     this.forget();
   }
 
-  skipPause() {
-    if (this.skipS <= 0) return;
-    const hop = Math.round(HOP_S * this.rate);
-    const here = Math.floor(this.position);
-    if (here + 2 * hop > this.line.length) return;
-    if (this.line.subarray(here, here + 2 * hop).some((value) => value !== 0)) return;
-    this.position += hop;
-    this.skipS -= HOP_S;
+  /** Now and then, while more waits than is needed: leave out a piece of a pause, or a period of the voice. */
+  catchUp(blockS) {
+    this.hop += blockS;
+    const spare = this.margin - this.lead;
+    if (this.margins.length < ARRIVALS || spare < SPARE_S || this.hop < HOP_S) return;
+    this.hop = 0;
+    const left = periodAt(this.line, Math.floor(this.position), this.rate, Math.min(spare, HOP_S));
+    if (!left) return;
+    splice(this.line, Math.floor(this.position), left, this.rate);
+    this.position += left;
+    this.margins = this.margins.map((margin) => margin - left / this.rate);
   }
 
   runDry() {
     this.playing = false;
-    this.waited = 0;
+    this.waited = this.dryS = 0;
     this.underruns++;
-    this.lead = Math.min(MOST_LEAD_S, this.lead + LEAD_STEP_S);
-  }
-
-  /** Chunks come in bursts: what counts is the least that was left in a window, just before a burst. */
-  steer(blockS) {
-    this.least = Math.min(this.least, this.buffered);
-    this.windowS += blockS;
-    if (this.windowS < WINDOW_S) return;
-    const spare = this.least - this.lead;
-    this.skipS = spare > MUCH_S ? spare - SPARE_S : 0;
-    if (spare > SPARE_S) this.speed = 1.02;
-    else if (this.least < LOW_S) this.speed = 0.985;
-    else this.speed = 1;
-    if (spare > 0) this.lead = Math.max(FIRST_LEAD_S, this.lead - 0.005);
-    this.least = Infinity;
-    this.windowS = 0;
   }
 
   forget() {
@@ -145,8 +154,8 @@ class Playback extends AudioWorkletProcessor {
       position: this.startS + this.position / this.rate,
       at: currentTime,
       playing: this.playing,
-      speed: this.speed,
       buffered: this.buffered,
+      margin: this.margin,
       lead: this.lead,
       underruns: this.underruns,
     });

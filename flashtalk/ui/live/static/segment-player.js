@@ -2,8 +2,11 @@
 
 import { SEGMENT } from "./wire.js";
 
-const TARGET_S = 0.25;
-const FAR_S = 1.6;
+const TARGET_S = 0.2;
+const SPARE_S = 0.05;
+const FASTER = 1.15;
+const STEER_MS = 100;
+const ARRIVALS = 3;
 const KEPT_S = 12;
 
 export class SegmentPlayer {
@@ -19,12 +22,13 @@ export class SegmentPlayer {
     this.epoch = -1;
     this.receivedS = 0;
     this.silentUntil = 0;
+    this.margins = [];
     this.jobs = [];
     this.figures = { painted: 0, late: 0, firstAt: 0, skews: [] };
     this.source = new MediaSource();
     this.opened = new Promise((resolve) => this.source.addEventListener("sourceopen", resolve, { once: true }));
     video.src = URL.createObjectURL(this.source);
-    this.timer = setInterval(() => this.steer(), 100);
+    this.timer = setInterval(() => this.steer(), STEER_MS);
     if (video.requestVideoFrameCallback) video.requestVideoFrameCallback((at) => this.count(at));
   }
 
@@ -34,6 +38,7 @@ export class SegmentPlayer {
     this.epoch = epoch;
     this.receivedS = Math.min(this.receivedS, at);
     this.seekTo = reason === "interrupt" ? null : at;
+    this.margins = [];
   }
 
   /** A new file begins; its second 0 is second `at` of the page's clock. */
@@ -51,6 +56,7 @@ export class SegmentPlayer {
   take(message) {
     if (message.epoch !== this.epoch || message.kind !== SEGMENT) return;
     this.receivedS = Math.max(this.receivedS, message.pts);
+    if (!message.key) this.margins = [...this.margins, this.bufferedS].slice(-ARRIVALS);
     this.opened.then(() => {
       this.jobs.push(() => this.buffer.appendBuffer(message.data));
       this.work();
@@ -103,10 +109,22 @@ export class SegmentPlayer {
     if (video.paused) video.play().catch(() => {});
     const start = ranges.start(ranges.length - 1);
     if (video.currentTime < start) video.currentTime = start;
-    const spare = this.bufferedS - TARGET_S;
-    video.playbackRate = spare > FAR_S ? 1.06 : 1;
+    this.hurry();
     const old = video.currentTime - KEPT_S;
     if (ranges.start(0) < old - KEPT_S && this.buffer && !this.buffer.updating) this.buffer.remove(0, old);
+  }
+
+  /** What was left just before pieces arrived was not needed: play it off faster (browsers keep the pitch). */
+  hurry() {
+    const { video } = this;
+    const isFar = this.margins.length === ARRIVALS && this.marginS > TARGET_S + SPARE_S;
+    video.playbackRate = isFar ? FASTER : 1;
+    if (isFar) this.margins = this.margins.map((margin) => margin - ((FASTER - 1) * STEER_MS) / 1000);
+  }
+
+  /** How long sound waits here, from its arrival to being played. */
+  get marginS() {
+    return this.margins.length ? Math.min(...this.margins) : TARGET_S;
   }
 
   count(at) {

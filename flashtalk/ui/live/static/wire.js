@@ -34,6 +34,7 @@ export class Wire {
     this.reconnects = 0;
     this.lostAt = 0;
     this.tries = 0;
+    this.waiting = null;
     this.over = false;
     this.open();
     this.timer = setInterval(() => this.beat(), PING_MS);
@@ -72,26 +73,34 @@ export class Wire {
   }
 
   lose(socket, code) {
-    if (socket !== this.socket || this.closed) return;
-    this.socket.onclose = null;
+    if (socket !== this.socket || this.closed || this.waiting) return;
+    socket.onclose = socket.onmessage = null;
     this.lostAt = this.lostAt || performance.now();
     if (this.over || OVER.includes(code) || performance.now() - this.lostAt > COME_BACK_MS) {
       this.close();
       return;
     }
     this.handlers.state("lost");
-    const wait = WAITS_MS[Math.min(this.tries++, WAITS_MS.length - 1)];
-    setTimeout(() => { if (!this.closed) this.open(); }, wait);
+    this.waiting = setTimeout(() => this.comeBack(), WAITS_MS[Math.min(this.tries++, WAITS_MS.length - 1)]);
+  }
+
+  comeBack() {
+    clearTimeout(this.waiting);
+    this.waiting = null;
+    if (!this.closed) this.open();
   }
 
   beat() {
-    if (this.ready && performance.now() - this.heardAt > DEAF_MS) {
-      const deaf = this.socket;
-      deaf.close();
-      this.lose(deaf, 0);
-    } else {
-      this.say({ type: "ping", at: performance.now() });
-    }
+    if (this.ready && performance.now() - this.heardAt > DEAF_MS) this.again();
+    else this.say({ type: "ping", at: performance.now() });
+  }
+
+  /** Leave this socket and come back at once on another one, which begins from now. */
+  again() {
+    const old = this.socket;
+    this.lose(old, 0);
+    if (this.waiting) this.comeBack();
+    old.close();
   }
 
   get ready() {
@@ -117,6 +126,7 @@ export class Wire {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.timer);
+    clearTimeout(this.waiting);
     this.say({ type: "bye" });
     this.socket.close();
     this.handlers.state("over");

@@ -1,0 +1,74 @@
+"""Removes visitors' files when they are old enough, those of an app that was killed included. Made by ui/build.py."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+EVERY_S = 30.0
+_OURS = re.compile(r"[0-9a-f]{32,64}|tmp\w+")
+"""Names that Gradio and we give: a folder for each file, and uploads that were broken off."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What lies in `folder` goes after `age_s`."""
+
+    folder: Path
+    age_s: float
+
+
+class Cleaner:
+    """Sweeps in a thread of its own while it is open; a context. `now_s`: Unix time."""
+
+    def __init__(self, rules: Sequence[Rule], now_s: Callable[[], float] = time.time) -> None:
+        self._rules = rules
+        self._now_s = now_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="cleaner", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def sweep(self) -> None:
+        """Remove what is too old now."""
+        for rule in self._rules:
+            oldest_s = self._now_s() - rule.age_s
+            for entry in rule.folder.iterdir() if rule.folder.is_dir() else ():
+                if _OURS.fullmatch(entry.name) and _changed_s(entry) < oldest_s:
+                    _remove(entry)
+
+    def _work(self) -> None:
+        while not self._ended.wait(EVERY_S):
+            try:
+                self.sweep()
+            except OSError:
+                _log.warning("visitors' files could not be swept; tried again soon", exc_info=True)
+
+
+def _changed_s(entry: Path) -> float:
+    """When the newest of it was put there. Not the time of its last change: copies keep that of their source."""
+    try:
+        return max(file.lstat().st_ctime for file in (entry, *(entry.iterdir() if entry.is_dir() else ())))
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""The film tab for programs: named endpoints that `gradio_client` calls. Built by ui/tabs/upload.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from flashtalk.ui import settings
+from flashtalk.ui.components import PortraitInput, VoiceInput
+from flashtalk.ui.context import UiContext
+from flashtalk.ui.films import new_folder
+from flashtalk.ui.making import Finished, Request, Studio
+from flashtalk.ui.material import file_sha256
+from flashtalk.ui.mishaps import spoken
+from flashtalk.ui.once import Once
+from flashtalk.ui.project import read_project
+
+
+def build(context: UiContext, studio: Studio) -> None:
+    """The endpoints with components of their own, which no page shows: their labels are the documentation."""
+    endpoints = _Endpoints(context, studio)
+    stream, client = context.client.stream(), context.client
+    sizes = settings.legal_sizes(client)
+    with gr.Row(visible=False):
+        wanted: list[Component] = [
+            PortraitInput(label="portrait: PNG, JPEG, WebP or BMP"),
+            VoiceInput(label="voice: WAV, FLAC, MP3, M4A, ..."),
+            gr.Textbox("", label="prompt: what the person does and where"),
+            gr.Number(stream.seed, label="seed: the same seed makes the same film", precision=0),
+            gr.Number(stream.steps, label=f"steps: one of {settings.legal_steps(client)}", precision=0),
+            gr.Textbox(sizes[0], label=f"size: one of {sizes}"),
+            gr.Textbox(stream.fit, label="fit: cover (crop around the face) or contain (show all)"),
+            gr.Number(stream.colour_strength, label="colour_strength: 0 to 1, how firmly colours are held"),
+            gr.Checkbox(context.settings.label_default, label="label: write AI-generated on the picture"),
+            gr.Textbox("", label=f"model: empty, or one of {list(client.variants)}"),
+            gr.Textbox("", label="key: 8 letters or more; the same key and settings make one film"),
+        ]
+        project = gr.File(label="project: a file that /make_film or the page gave")
+        made = [gr.File(label="film"), gr.File(label="project"), gr.JSON(label="figures")]
+        call, repeat = gr.Button("make_film"), gr.Button("repeat_film")
+    call.click(spoken(endpoints.make_film), wanted, made, api_name="make_film")
+    repeat.click(spoken(endpoints.repeat_film), [project, wanted[-1]], made, api_name="repeat_film")
+
+
+class _Endpoints:
+    """Their docstrings are what the page "Use via API" shows."""
+
+    def __init__(self, context: UiContext, studio: Studio) -> None:
+        self._studio = studio
+        self._once: Once[Finished] = Once(context.door.config.upload_age_s)
+
+    def make_film(
+        self,
+        portrait: str,
+        voice: str,
+        prompt: str,
+        seed: float,
+        steps: int,
+        size: str,
+        fit: str,
+        colour_strength: float,
+        label: bool,
+        model: str,
+        key: str,
+    ) -> tuple[str, str, dict[str, Any]]:
+        """Make a film: the portrait speaks the voice.
+
+        Gives the film (mp4), its project file (for /repeat_film) and figures. All settings but the two files have
+        defaults. A key (8 letters or more) makes the call safe to repeat: the same key and settings make one film.
+        """
+        wanted = settings.wishes(prompt, seed, steps, size, fit, colour_strength, label, model)
+        return self._made(Request(portrait=portrait, voice=voice, wishes=wanted), key)
+
+    def repeat_film(self, project: str, key: str) -> tuple[str, str, dict[str, Any]]:
+        """Make the film of a project file again; gives what /make_film gives.
+
+        Figures say under "alike" what to expect: same (bit for bit), other_machine (details differ) or other_model.
+        """
+        opened = read_project(project, new_folder())
+        alike = self._studio.how_alike(opened)
+        request = Request(portrait=str(opened.portrait), voice=str(opened.voice), wishes=opened.wishes)
+        film, again, figures = self._made(request, key)
+        return film, again, figures | {"alike": alike}
+
+    def _made(self, request: Request, key: str) -> tuple[str, str, dict[str, Any]]:
+        files = [file_sha256(path) for path in (request.portrait, request.voice) if path]
+        fingerprint = hashlib.sha256(json.dumps([*files, asdict(request.wishes)]).encode()).hexdigest()
+        done = self._once.run(key or "", fingerprint, lambda: self._studio.make(request, new_folder()))
+        figures = {
+            "frames": done.frames,
+            "seconds_to_make": round(done.wall_s, 3),
+            "frames_per_second": round(done.frames / done.wall_s, 2),
+            "model": done.model,
+        }
+        return str(done.film), str(done.project), figures

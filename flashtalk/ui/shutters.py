@@ -1,0 +1,202 @@
+"""What of Gradio stays shut: routes that this app has no use for, files named by address, sessions of other browsers,
+requests that another site sends, uploads for which there is no room. Middleware, added by ui/build.py.
+
+A Gradio session is known by a word that its page made up. Here it belongs to the browser that used it first, known by
+a cookie that no script can read; to all others it does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect, Request
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
+
+COOKIE = "flashtalk_browser"
+_COOKIE_AGE_S = 365 * 86400
+_SHUT = re.compile(
+    r"/gradio_api/(file[=/]/*[a-z][a-z0-9+.-]+:|proxy=|component_server|process_recording|custom_component|vibe|undo-vibe"
+    r"|run-history|profiling|dev/)|/monitoring",
+    re.IGNORECASE,
+)
+_SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
+_CALLS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/", "/gradio_api/cancel")
+_UPLOAD = "/gradio_api/upload"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_CALL_MAX_BYTES = 8 << 20
+_KNOWN_SESSIONS = 16384
+_SETTLING_S = 30.0
+"""Two pages opened at once by a new browser get two cookies, of which one stays; a session may change hands so long."""
+_FREE_BYTES = 1 << 30
+"""Of the disk, which uploads leave alone."""
+
+
+class Sessions:
+    """Which browser a Gradio session belongs to. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def belongs(self, session: str, browser: str) -> bool:
+        """Whether it is this browser's; a new one becomes it."""
+        now_s = time.monotonic()
+        with self._lock:
+            owner, since_s = self._known.pop(session, (browser, now_s))
+            if owner != browser and now_s - since_s < _SETTLING_S and owner and browser:
+                owner = browser
+            self._known[session] = (owner, since_s)
+            if len(self._known) > _KNOWN_SESSIONS:
+                self._known.popitem(last=False)
+        return secrets.compare_digest(owner.encode(), browser.encode())
+
+
+class Shutters:
+    """uploads: the folder where Gradio puts what visitors bring; free_bytes: what they leave of its disk."""
+
+    def __init__(self, app: Asgi, uploads: Path, free_bytes: int = _FREE_BYTES) -> None:
+        self._app = app
+        self._uploads = uploads
+        self._free_bytes = free_bytes
+        self._sessions = Sessions()
+        self._arriving_bytes = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request, as ASGI wants it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Request(scope, receive)
+        refusal = self._refusal(asked)
+        if refusal is None and asked.method == "POST" and str(asked.scope["path"]).startswith(_CALLS):
+            refusal, receive = await self._checked_call(asked)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        with self._reserved(asked):
+            await self._app(scope, receive, _with_cookie(asked, send))
+
+    def _refusal(self, asked: Request) -> PlainTextResponse | None:
+        path = str(asked.scope["path"])
+        if _SHUT.match(path):
+            return _say(404, "There is nothing here.")
+        if asked.method not in _SAFE and asked.headers.get("sec-fetch-site") == "cross-site":
+            return _say(403, "Another site sent this; open the page itself.")
+        found = _SESSION.match(path)
+        named = (found[1] or found[2]) if found else asked.query_params.get("session_hash")
+        if named and not self._is_own(named, asked):
+            return _say(404, "There is no such session.")
+        return self._no_room(asked) if path == _UPLOAD and asked.method == "POST" else None
+
+    def _is_own(self, session: str, asked: Request) -> bool:
+        return self._sessions.belongs(session, asked.cookies.get(COOKIE, ""))
+
+    def _no_room(self, asked: Request) -> PlainTextResponse | None:
+        if _length(asked) is None:
+            return _say(411, "Say how long the file is.")
+        folder = self._uploads if self._uploads.is_dir() else self._uploads.parent
+        if shutil.disk_usage(folder).free - self._arriving_bytes - (_length(asked) or 0) < self._free_bytes:
+            return _say(507, "The server has no room for this file just now; try a smaller one, or later.")
+        return None
+
+    @contextmanager
+    def _reserved(self, asked: Request) -> Iterator[None]:
+        """Room for an upload that is under way."""
+        size = (_length(asked) or 0) if str(asked.scope["path"]) == _UPLOAD else 0
+        self._arriving_bytes += size
+        try:
+            yield
+        finally:
+            self._arriving_bytes -= size
+
+    async def _checked_call(self, asked: Request) -> tuple[PlainTextResponse | None, Receive]:
+        """Why not, or None; and the body once more for whoever comes next."""
+        parts, size = [], 0
+        try:
+            async for part in asked.stream():
+                parts.append(part)
+                size += len(part)
+                if size > _CALL_MAX_BYTES:
+                    return _say(413, "This request is too long."), _again(b"", asked)
+        except ClientDisconnect:
+            return _say(400, "The request broke off."), _again(b"", asked)
+        body = b"".join(parts)
+        return self._why_not(body, asked), _again(body, asked)
+
+    def _why_not(self, body: bytes, asked: Request) -> PlainTextResponse | None:
+        try:
+            tree = json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            return _say(400, "This is no JSON.")
+        session = tree.get("session_hash") if isinstance(tree, dict) else None
+        if isinstance(session, str) and not self._is_own(session, asked):
+            return _say(404, "There is no such session.")
+        if _names_an_address(tree):
+            return _say(422, "Files are taken as uploads only, not by their address.")
+        return None
+
+
+def _names_an_address(tree: Any) -> bool:
+    """Whether a file is named by an address anywhere in there; Gradio would fetch it."""
+    waiting = [tree]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += one.values()
+            if "://" in str(one.get("path") or "") and not one.get("is_stream"):
+                return True
+        elif isinstance(one, list):
+            waiting += one
+    return False
+
+
+def _again(body: bytes, asked: Request) -> Receive:
+    told = False
+
+    async def receive() -> Message:
+        nonlocal told
+        if told:
+            return await asked.receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _with_cookie(asked: Request, send: Send) -> Send:
+    """The page itself brings the browser's cookie."""
+    if asked.scope["path"] != "/" or COOKIE in asked.cookies:
+        return send
+    secure = "; Secure" if asked.url.scheme == "https" else ""
+    words = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; SameSite=Lax{secure}"
+
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"set-cookie", words.encode())]
+        await send(message)
+
+    return send_with_cookie
+
+
+def _length(asked: Request) -> int | None:
+    told = asked.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
+
+
+def _say(status: int, words: str) -> PlainTextResponse:
+    return PlainTextResponse(words, status_code=status, headers={"Cache-Control": "no-store"})

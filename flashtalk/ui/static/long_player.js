@@ -1,0 +1,88 @@
+// One player for films that grow and films that are finished; for long_video.js. hls.js is loaded when it is needed.
+
+const HLS = new URL("ft/public/static/vendor/hls-1.7.4.light.min.js", document.baseURI);
+const PLACE = "flashtalk_place";
+
+export class Player {
+  constructor(video) {
+    this.video = video;
+    this.shown = "";
+    this.film = "";
+    this.playsNext = false;
+    video.addEventListener("timeupdate", () => this.remember());
+  }
+
+  remember() {
+    // Where the visitor is in the film: after a reload, and when the growing film becomes the finished one.
+    const at = this.video.ended ? 0 : this.video.currentTime;
+    if (this.film && this.video.readyState) localStorage.setItem(PLACE, JSON.stringify([this.film, at]));
+  }
+
+  remembered(id) {
+    const [film, at] = JSON.parse(localStorage.getItem(PLACE) ?? '["", 0]');
+    return film === id ? at : 0;
+  }
+
+  async show(film) {
+    // A film that is watched while it grows changes to the finished file only when it is not being played.
+    const growing = !film.span_s && film.chunks > 0 && film.state !== "done" && film.state !== "cancelled";
+    const wanted = film.state === "done" ? `${film.media}film.mp4` : growing ? `${film.media}index.m3u8` : "";
+    const sameFilm = wanted && this.shown.startsWith(film.media);
+    if (wanted === this.shown || (sameFilm && !this.video.paused && !this.video.ended)) return;
+    const at = this.remembered(film.id), plays = this.playsNext && wanted;
+    this.clear();
+    this.shown = wanted;
+    if (!wanted) return;
+    this.film = film.id;
+    if (wanted.endsWith("m3u8")) await this.stream(wanted, at);
+    else this.video.src = wanted;
+    if (at) this.video.currentTime = at;
+    if (plays) {
+      this.playsNext = false;
+      this.video.play().catch(() => undefined);  // a browser may ask for one more click
+    }
+  }
+
+  async stream(address, at) {
+    await loadScript(HLS);
+    if (this.shown !== address) return;
+    if (window.Hls?.isSupported()) {
+      this.hls = new window.Hls({ startPosition: at, maxBufferLength: 30, backBufferLength: 60, liveSyncDurationCount: 1e6 });
+      this.hls.on(window.Hls.Events.ERROR, (_, error) => error.fatal && this.recover(error));
+      this.hls.loadSource(address);
+      this.hls.attachMedia(this.video);
+    } else {
+      this.video.src = address;  // Safari on phones plays playlists itself
+    }
+  }
+
+  recover(error) {
+    if (error.type === window.Hls.ErrorTypes.MEDIA_ERROR) this.hls.recoverMediaError();
+    else {
+      this.playsNext = !this.video.paused;
+      this.clear();  // the next look begins again
+    }
+  }
+
+  clear() {
+    this.hls?.destroy();
+    this.hls = null;
+    this.shown = this.film = "";
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+}
+
+const scripts = new Map();
+function loadScript(address) {
+  if (!scripts.has(address)) {
+    scripts.set(address, new Promise((done, failed) => {
+      const script = document.createElement("script");
+      script.src = address;
+      script.addEventListener("load", done);
+      script.addEventListener("error", failed);
+      document.head.append(script);
+    }));
+  }
+  return scripts.get(address);
+}

@@ -1,0 +1,65 @@
+"""`python -m tests.soak_page --films 12`: films that play in Chromium while they are made, figures as JSON.
+
+From the press to the first painted frame, stalls, and what each chunk took meanwhile. Run by `make soak`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.ui.film_browser import Shown, shown_film
+from tests.ui.kit import CHROMIUM, serve
+
+CARDS = 6
+FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+
+
+def watch(url: str, films: int) -> list[Shown]:
+    """Each of our faces in turn, each on a fresh page."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page, shown = browser.new_page(), []
+        for film in range(films):
+            page.goto(url)
+            page.wait_for_selector("#ft-make")
+            shown.append(shown_film(page, f"#ft-card-{film % CARDS}"))
+        browser.close()
+    return shown
+
+
+def figures(shown: list[Shown]) -> dict[str, Any]:
+    """Seconds; stalls with the place in the film."""
+    took_s = [chunk_s for film in shown for chunk_s in film.took_s]
+    return {
+        "films": len(shown),
+        "painted_s": [round(film.painted_s, 3) for film in shown],
+        "painted_median_s": round(statistics.median(film.painted_s for film in shown), 3),
+        "chunk_median_s": round(statistics.median(took_s), 3),
+        "chunk_slowest_s": round(max(took_s), 3),
+        "stalls": [[round(at_s, 2), round(place_s, 2)] for film in shown for at_s, place_s in film.real_stalls],
+        "pauses": sum(film.pauses for film in shown),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--films", type=int, default=12)
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as app:
+        found = json.dumps(figures(watch(app.url, options.films)), indent=1)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(found + "\n", encoding="utf-8")
+    print(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""One film: it stops at once, frees its seat, and is not kept in memory; lips, sound and marks of the comparison."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flashtalk.config import StreamConfig
+from flashtalk.errors import SessionClosed
+from flashtalk.types import VideoChunk
+from flashtalk.ui.compare_page import _ROWS, Result, Variant
+from flashtalk.ui.film import Film, Made, Order
+from flashtalk.ui.material import TRACK_RATE, Voice
+from flashtalk.ui.measures import FilmMeasures, Measurer, lips_with_sound, loudness
+
+RATE, FPS, SIDE = 16_000, 25, 64
+PORTRAIT = np.full((SIDE, SIDE, 3), 90, np.uint8)
+VOICE = Voice(np.zeros((TRACK_RATE * 4, 1), np.float32), np.zeros(RATE * 4, np.float32))
+
+
+class Seat:
+    """Gives `chunks` chunks, then nothing until it is closed."""
+
+    def __init__(self, chunks: int) -> None:
+        self.left, self.closed, self.watched = chunks, threading.Event(), False
+
+    def __enter__(self) -> Seat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def feed(self, samples_S: np.ndarray) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def next(self, timeout_s: float) -> VideoChunk:
+        if not self.left:
+            self.closed.wait(timeout_s)
+            raise SessionClosed("closed")
+        self.left -= 1
+        return VideoChunk(0, 0, np.repeat(PORTRAIT[None], 28, 0), np.zeros(28 * 640, np.float32), RATE, FPS)
+
+
+class House:
+    """A client with one seat."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat, self.info = seat, SimpleNamespace(fingerprint="fake-1")
+
+    def stream(self, *, seed: int | None = None, **changes: Any) -> StreamConfig:
+        return StreamConfig(width=SIDE, height=SIDE, **changes)
+
+    def open(self, portrait: np.ndarray, *, realtime: bool, **_: object) -> Seat:
+        self.seat.watched = realtime
+        return self.seat
+
+
+def ended(threads: int, within_s: float) -> bool:
+    end_s = time.monotonic() + within_s
+    while threading.active_count() > threads and time.monotonic() < end_s:
+        time.sleep(0.01)
+    return threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_a_film_that_is_stopped_frees_its_seat_at_once(chunks: int) -> None:
+    """Even in the middle of a chunk that never comes."""
+    seat, threads = Seat(chunks), threading.active_count()
+    with Film(House(seat), Order(portrait_HWC=PORTRAIT, voice=VOICE)) as film:  # type: ignore[arg-type]
+        made = next(event for event in film if isinstance(event, Made) or not chunks)
+        assert (made is not None) == bool(chunks)
+        began_s = time.monotonic()
+    assert seat.closed.wait(5)
+    assert time.monotonic() - began_s < 1.0
+    assert ended(threads, 5)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_who_watches_comes_before_who_does_not(watched: bool) -> None:
+    seat = Seat(1)
+    with Film(House(seat), Order(portrait_HWC=PORTRAIT, voice=VOICE, watched=watched)) as film:  # type: ignore[arg-type]
+        next(event for event in film if event)
+    assert seat.watched is watched
+
+
+def syllables(frames: int, seed: int = 0) -> np.ndarray:
+    """How open a mouth is, 0 to 1: a syllable takes about five frames."""
+    return np.repeat(np.random.default_rng(seed).random(frames // 4 + 1), 4)[:frames]
+
+
+def spoken(open_F: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(1).choice([-1.0, 1.0], len(open_F) * 640)
+    return (np.repeat(open_F**2, 640) * noise).astype(np.float32)
+
+
+def talking(open_F: np.ndarray) -> np.ndarray:
+    """Frames of a plain face that nods, its mouth as open as told, above a dark collar."""
+    frames = np.repeat(np.random.default_rng(2).integers(80, 120, (1, 128, 128, 3)).astype(np.uint8), len(open_F), 0)
+    for index, share in enumerate(open_F):
+        frames[index, 86 : 86 + int(10 * share), 50:78] = 20
+        frames[index, 100:] = 10
+        frames[index] = np.roll(frames[index], round(14 * np.sin(index / 3)), axis=0)
+    return frames
+
+
+@pytest.mark.parametrize("late", [-2, 0, 3])
+def test_a_mouth_that_follows_the_sound_is_seen_to(late: int) -> None:
+    open_F = syllables(150)
+    frames = talking(np.roll(open_F, late))
+    measurer = Measurer(frames[0], FPS)
+    for start in range(0, len(frames), 28):
+        measurer.add(frames[start : start + 28])
+    found = measurer.measures(spoken(open_F), RATE)
+    assert found.sync is not None
+    assert found.sync > 0.6
+    assert found.lag_ms == 40 * late
+    assert found.drift_sharpness == pytest.approx(1, abs=0.1)
+
+
+def test_chance_is_called_chance() -> None:
+    """Another sound than the one that the mouth follows has no lag, nearly always."""
+    sounds = [
+        lips_with_sound(syllables(150, seed), loudness(spoken(syllables(150, seed + 100)), 640)) for seed in range(40)
+    ]
+    assert sum(lag is not None for _, lag in sounds) <= 6
+    assert lips_with_sound(syllables(40), syllables(40)) == (None, None)
+
+
+def result(letter: str, **changes: Any) -> Result:
+    figures = {"sharpness": 0.9, "drift_sharpness": 0.9, "drift_colour": 1.0, "sync": 0.5, "lag_ms": 40.0}
+    measures = FilmMeasures(**{**figures, **{name: changes[name] for name in changes if name in figures}})
+    return Result(Variant(letter, "", 2, 0, 0.0), "", changes.get("fps", 50.0), changes.get("first", 0.9), measures)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "worse", "equal", "better"),
+    [
+        ("fps", "fps", 40.0, 50.5, 55.0),
+        ("first", "first", 1.2, 0.92, 0.5),
+        ("sync", "sync", 0.3, 0.52, 0.7),
+        ("lag", "lag_ms", 160.0, 60.0, 0.0),
+        ("sharpness", "sharpness", 1.3, 0.91, 1.02),
+        ("drift", "drift_sharpness", 1.2, 0.91, 0.97),
+        ("colour_drift", "drift_colour", 3.0, 1.2, 0.1),
+    ],
+)
+def test_the_better_figure_is_marked(key: str, name: str, worse: float, equal: float, better: float) -> None:
+    row = next(row for row in _ROWS if row.key == f"compare.{key}")
+    base = result("A")
+    assert row.marked([base, result("B", **{name: worse})]) == [True, False]
+    assert row.marked([base, result("B", **{name: equal})]) == [False, False]
+    assert row.marked([base, result("B", **{name: better})]) == [False, True]
+
+
+def test_chance_is_never_better() -> None:
+    row = next(row for row in _ROWS if row.key == "compare.sync")
+    assert row.marked([result("A"), result("B", sync=0.9, lag_ms=None)]) == [False, False]

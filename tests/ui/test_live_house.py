@@ -1,0 +1,101 @@
+"""Laws of a live conversation around an engine of known cost: what the session itself takes, and engines that die."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from flashtalk.config_file import load_config
+from flashtalk.ui.live.messages import Kind
+from tests.ui.live_house import SIZE_PX, PacedHouse
+from tests.ui.live_kit import RATE, Talker, live_server, talk
+
+COMPUTE_S = 0.2
+OWN_S = 0.1
+"""What socket, queues, threads and the encoder may take of the 0.4 s."""
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[PacedHouse]:
+    config = load_config("cpu", {"stream.width": SIZE_PX, "stream.height": SIZE_PX})
+    with PacedHouse(config, lambda: COMPUTE_S) as opened:
+        yield opened
+
+
+@contextmanager
+def lateness() -> Iterator[list[float]]:
+    """How late this machine is with threads that asked to be woken."""
+    late_s, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            began_s = time.monotonic()
+            time.sleep(0.01)
+            late_s.append(time.monotonic() - began_s - 0.01)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield late_s
+    finally:
+        done.set()
+        watching.join()
+
+
+def voice(seconds: float) -> np.ndarray:
+    return (0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.2)).astype(np.float32)
+
+
+def test_from_a_chunks_last_sample_to_its_first_picture_is_its_making_and_hardly_more(house: PacedHouse) -> None:
+    sent_s: list[float] = []
+
+    async def act(talker: Talker) -> None:
+        await talker.until(lambda: talker.words("epoch"))
+        for _ in range(150):
+            await talker.speak(voice(0.04))
+            sent_s.append(time.monotonic())
+
+    with live_server(house) as server, lateness() as late_s:
+        talker = talk(server, act)
+    owed_s = []
+    for said in (chunk for chunk in talker.words("chunk") if chunk["captured"]):
+        last_s = sent_s[min(len(sent_s), -(-said["captured"] // 640)) - 1]
+        shown = [item.at_s for item in talker.of(Kind.PICTURE) if abs(item.pts_s - said["start_s"]) < 0.001]
+        owed_s += [at_s - last_s - COMPUTE_S for at_s in shown]
+    assert len(owed_s) >= 4
+    assert np.median(owed_s) < OWN_S + 2 * np.percentile(late_s, 99)
+    assert {stage["wait_s"] < OWN_S + max(late_s) for stage in talker.words("stages")} == {True}
+
+
+@pytest.mark.parametrize(("after_s", "speaks"), [(0.3, True), (1.1, True), (0.7, False)])
+def test_a_killed_engine_is_told_and_the_same_conversation_goes_on(
+    house: PacedHouse, after_s: float, speaks: bool
+) -> None:
+    """Wherever in a chunk it happens, and also while nobody says a word."""
+
+    async def act(talker: Talker) -> None:
+        await talker.until(lambda: len(talker.words("stages")) >= 2)
+        speaking = asyncio.create_task(talker.speak(voice(30.0) if speaks else 0 * voice(30.0)))
+        await asyncio.sleep(after_s)
+        house.kill(0)
+        await talker.until(lambda: len(talker.words("epoch")) == 2)
+        await talker.until(lambda: len(talker.of(Kind.PICTURE, epoch=2)) > 28 + 12)
+        speaking.cancel()
+
+    with live_server(house) as server:
+        talker = talk(server, act)
+    assert [notice["code"] for notice in talker.words("notice")] == ["restarting"]
+    assert len({ready["key"] for ready in talker.words("ready")}) == 1
+    again = talker.words("epoch")[1]
+    assert again["reason"] == "resume"
+    assert again["at_s"] == pytest.approx(max(c["end_s"] for c in talker.words("chunk") if c["epoch"] == 1))
+    numbers = [chunk["number"] for chunk in talker.words("chunk")]
+    assert numbers == list(range(1, len(numbers) + 1))
+    heard = np.concatenate([np.frombuffer(item.data, "<i2") for item in talker.of(Kind.SOUND, epoch=2)])
+    assert heard.any() == speaks

@@ -1,0 +1,174 @@
+"""What stays shut: Gradio's routes that nobody needs, addresses instead of files, other browsers' sessions, other
+sites, and the disk when it is nearly full. Behind them: a plain app that notes what came through, and Gradio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import gradio as gr
+import httpx
+import pytest
+
+from flashtalk.ui.shutters import COOKIE, Shutters
+from tests.ui.live_kit import serve
+
+SESSION, INSIDE = "abcdefghij", "what nobody may read"
+NAMES = ("jobs/x/job.json", "films/x/film.mp4", "secret", "lock")
+
+
+class Behind:
+    """Answers everything with 200 and remembers it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.bodies.append((await receive())["body"])
+        await fastapi.Response("came through")(scope, receive, send)
+
+
+def ask(behind: Behind, method: str, path: str, folder: Path, free_bytes: int = 0, **more: Any) -> httpx.Response:
+    return asyncio.run(_ask(Shutters(behind, folder, free_bytes), method, path, **more))
+
+
+async def _ask(shutters: Shutters, method: str, path: str, **more: Any) -> httpx.Response:
+    transport = httpx.ASGITransport(shutters)
+    async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
+        return await web.request(method, path, **more)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/gradio_api/file=http://169.254.169.254/latest",
+            "/gradio_api/file=//HTTPS://[::1]/",
+            "/gradio_api/file=ftp:a",
+        ),
+        *("/gradio_api/file=%68ttp://a/", "/gradio_api/file/http://a/", "/gradio_api/file=file:///etc/passwd"),
+        *("/gradio_api/proxy=https://a/", "/gradio_api/process_recording", "/gradio_api/component_server"),
+        *("/gradio_api/vibe-edit/", "/gradio_api/undo-vibe-edit", "/monitoring/summary", "/gradio_api/dev/reload"),
+    ],
+)
+def test_what_nobody_needs_is_not_there(path: str, tmp_path: Path) -> None:
+    behind = Behind()
+    for method in ("GET", "POST"):
+        assert ask(behind, method, path, tmp_path).status_code == 404
+    assert behind.bodies == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/gradio_api/file=/tmp/cache/a.png", "/gradio_api/file=C:\\cache\\a.png", "/config"]
+)
+def test_what_the_page_needs_is(path: str, tmp_path: Path) -> None:
+    assert ask(Behind(), "GET", path, tmp_path).text == "came through"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1/a.png", "https://[::1]/a.m3u8", "HTTP://2130706433/", "data://x"]
+)
+@pytest.mark.parametrize("route", ["/gradio_api/queue/join", "/gradio_api/call/make_film", "/gradio_api/run/x"])
+def test_a_file_is_never_named_by_its_address(route: str, address: str, tmp_path: Path) -> None:
+    behind, meta = Behind(), {"_type": "gradio.FileData"}
+    tree = {"data": ["text with https://in.it", [{"path": address, "url": "http://talk/x", "meta": meta}]]}
+    answer = ask(behind, "POST", route, tmp_path, content=json.dumps(tree).replace("/", "\\u002f"))
+    assert (answer.status_code, behind.bodies) == (422, [])
+    tree["data"][1] = {"path": "/tmp/cache/a.png", "url": "http://talk/x", "meta": meta}
+    assert ask(behind, "POST", route, tmp_path, json=tree).status_code == 200
+    assert json.loads(behind.bodies[0]) == tree
+
+
+def test_requests_that_another_site_sends_are_refused_and_programs_are_not(tmp_path: Path) -> None:
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200), (None, 200)):
+        headers = {"sec-fetch-site": site} if site else {}
+        assert ask(Behind(), "POST", "/ft/jobs/visitor", tmp_path, headers=headers).status_code == status
+        assert ask(Behind(), "GET", "/", tmp_path, headers=headers).status_code == 200
+
+
+def test_another_browsers_session_is_nobodys(tmp_path: Path) -> None:
+    async def both() -> None:
+        shutters = Shutters(Behind(), tmp_path, 0)
+        page = await _ask(shutters, "GET", "/")
+        cookie = page.cookies[COOKIE]
+        assert "HttpOnly" in page.headers["set-cookie"]
+        shutters._sessions._known[SESSION] = (cookie, -1000.0)
+        tree = {"session_hash": SESSION, "data": []}
+        for held, status in ((cookie, 200), ("0" * 32, 404), ("", 404)):
+            headers = {"cookie": f"{COOKIE}={held}"} if held else {}
+            for path in (
+                f"/gradio_api/stream/{SESSION}/run/1/playlist.m3u8",
+                f"/gradio_api/queue/data?session_hash={SESSION}",
+            ):
+                assert (await _ask(shutters, "GET", path, headers=headers)).status_code == status
+            for path in ("/gradio_api/cancel", "/gradio_api/queue/join"):
+                assert (await _ask(shutters, "POST", path, headers=headers, json=tree)).status_code == status
+
+    asyncio.run(both())
+
+
+def test_uploads_leave_room_on_the_disk(tmp_path: Path) -> None:
+    path, data = "/gradio_api/upload", b"x" * 1000
+    assert ask(Behind(), "POST", path, tmp_path, content=data).status_code == 200
+    refused = ask(Behind(), "POST", path, tmp_path, free_bytes=1 << 60, content=data)
+    assert (refused.status_code, refused.text[-1]) == (507, ".")
+
+    async def parts() -> Any:
+        yield data
+
+    assert ask(Behind(), "POST", path, tmp_path, content=parts()).status_code == 411
+    assert ask(Behind(), "POST", "/gradio_api/call/x", tmp_path, content=b" " * (9 << 20)).status_code == 413
+    assert ask(Behind(), "POST", "/gradio_api/call/x", tmp_path, content=b"[" * 100000).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def gradio_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
+    """Gradio as ui/build.py mounts it, with a folder that holds secrets."""
+    folder = tmp_path_factory.mktemp("app")
+    for name in NAMES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(INSIDE)
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.Textbox()
+    private = [str(folder / name.partition("/")[0]) for name in NAMES]
+    app = gr.mount_gradio_app(
+        fastapi.FastAPI(), blocks, "/", allowed_paths=[], blocked_paths=private, ssr_mode=False, run_history=False
+    )
+    app.add_middleware(Shutters, uploads=folder)
+    with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
+        yield web, folder
+
+
+def test_no_way_of_writing_a_path_reaches_a_file(gradio_app: tuple[httpx.Client, Path]) -> None:
+    web, folder = gradio_app
+    (folder / "link").symlink_to("/etc/passwd")
+    here = Path(__file__).resolve()
+    wanted = [
+        *(str(folder / name) for name in NAMES),
+        "/etc/passwd",
+        "/proc/self/environ",
+        str(here),
+        str(folder / "link"),
+    ]
+    wanted += ["assets/checkpoints/small", "app.py", "../app.py", str(here.parents[2] / "configs/serve/cpu.yaml")]
+    answers = set()
+    for path in wanted:
+        for way in (
+            *(path, path.upper(), "/" + path, "." + path, path + "/", path + "%00", path + "%00.png"),
+            *(path.replace("/", "%2f"), path.replace("/", "%252f"), path.replace("/", "\\"), "static/.." + path),
+            *("..%2f..%2f.." + path, path.replace("/", "//"), path.replace("/", "/./"), "file://" + path),
+        ):
+            for route in ("/gradio_api/file=", "/gradio_api/file/", "/static/", "/assets/"):
+                answer = web.get(route + way)
+                answers.add(answer.status_code)
+                assert INSIDE not in answer.text, route + way
+                assert "root:" not in answer.text, route + way
+    assert answers <= {400, 403, 404, 405}
+    there = web.get(f"/gradio_api/file={folder}/secret")
+    not_there = web.get(f"/gradio_api/file={folder}/nothing")
+    assert (there.status_code, len(there.content)) == (not_there.status_code, len(not_there.content) - 1)
