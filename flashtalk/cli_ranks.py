@@ -12,9 +12,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from flashtalk.errors import ConfigError, WorkerLost
-from flashtalk.parallel.groups import Place
+
+if TYPE_CHECKING:
+    from flashtalk.parallel.groups import Place
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 PARENT = "FLASHTALK_PARENT"
@@ -37,6 +40,8 @@ def own_place(environment: Mapping[str, str] = os.environ) -> Place | None:
         from flashtalk.serving.worker_process import die_with  # noqa: PLC0415  only ranks need it
 
         die_with(int(environment[PARENT]))
+    from flashtalk.parallel.groups import Place  # noqa: PLC0415  it brings torch along
+
     rank, world, local_rank = (int(environment[name]) for name in LAUNCHER[:3])
     return Place(rank, world, local_rank, f"tcp://{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}")
 

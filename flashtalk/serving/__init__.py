@@ -1,1 +1,1 @@
-"""Engines as services: today in the caller's process."""
+"""Engines as services, in processes of their own: clients, seats, supervision; uploads and long films."""

@@ -92,7 +92,7 @@ def page() -> Iterator[Any]:
 
 def order(page: Any, sound: Path) -> None:
     panel = page.locator("[role=tabpanel]:visible")
-    panel.locator("#ft-long-voice button[aria-label='Clear']").click()
+    panel.locator("#ft-long-voice button[aria-label='Take it away']").click()
     panel.locator("#ft-long-voice input[type=file][accept*=audio]").set_input_files(str(sound))
     panel.locator("#ft-long-voice .waveform-container, #ft-long-voice audio").first.wait_for(state="attached")
     panel.get_by_label("Name of the film").fill("My talk")

@@ -185,7 +185,14 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     """The real app, from another folder than its own: it writes to its folder only, and leaves nobody behind."""
     port = free_port()
     line = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
-    with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+    with subprocess.Popen(
+        line,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509  nothing else happens there
+    ) as running:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as web:
             wait_until(lambda: answers(web) == 200 or running.poll() is not None, START_S)
             assert web.get("/live").text == "live"
@@ -209,6 +216,11 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     assert not alive
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / UiConfig.folder).stat().st_mode & 0o077 == 0
+
+
+def hear_ctrl_c() -> None:
+    """Tests that run in the background ignore Ctrl-C, and a child would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def answers(web: httpx.Client) -> int:
