@@ -1,7 +1,8 @@
-"""All figures of faults in one go: `python -m tests.soak_faults [--quick] [--only rank,app] [--json FILE]`. See PARTS.
+"""All figures of faults in one go: `python -m tests.soak_faults [--share 0.1] [--only rank,app] [--json FILE]`.
 
-Prints a table with the targets beside the figures; the exit status is 1 if one is missed. --quick takes a tenth of the
-trials: too few for a percentile, enough to see that it works. Everything but `seats` runs the real engine of --config.
+Prints a table with the targets beside the figures; the exit status is 1 if one is missed. --share 0.1 takes a tenth of
+the trials: too few for a percentile, enough to see that it works. Everything but `seats` runs the real engine of
+--config.
 """
 
 from __future__ import annotations
@@ -423,17 +424,15 @@ def main() -> int:
     parser.add_argument("--config", default="cpu")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
-    parser.add_argument("--monkey-minutes", type=float, default=10.0)
+    parser.add_argument("--share", type=float, default=1.0, help="of all trials and minutes")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     asked = parser.parse_args()
     sets = dict(pair.split("=", 1) for pair in asked.set)
     config = load_config(asked.config, {name: json.loads(value) for name, value in sets.items()})
     report: dict[str, list[Figure]] = {}
     for name in asked.only.split(","):
-        scale = 0.1 if asked.quick else asked.monkey_minutes / 10 if name == "monkey" else 1.0
         sys.stderr.write(f"{name}: {PARTS[name].__doc__}\n")
-        report[name] = list(PARTS[name](config, scale))
+        report[name] = list(PARTS[name](config, asked.share))
         sys.stdout.write("".join(f"{line(figure)}\n" for figure in report[name]))
         sys.stdout.flush()
     if asked.json:
