@@ -30,15 +30,8 @@ class ProcessRank:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        entry = [sys.executable, "-m", "flashtalk.serving.worker_process", str(theirs.fileno()), str(os.getpid())]
         with theirs:
-            self._process = subprocess.Popen(
-                entry,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=child_environment(),
-                start_new_session=True,
-            )
+            self._process = start_child("flashtalk.serving.worker_process", theirs)
         self.channel = Channel(ours)
 
     def stop(self, *, at_once: bool) -> None:
@@ -49,6 +42,17 @@ class ProcessRank:
                 self._process.wait(_LEAVE_S)
         self._process.kill()
         self._process.wait()
+
+
+def start_child(module: str, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    """`python -m module SOCKET PARENT`, which inherits this end of a socket and dies with the thread that calls."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(theirs.fileno(),),
+        env=child_environment(),
+        start_new_session=True,
+    )
 
 
 def child_environment() -> dict[str, str]:

@@ -6,15 +6,12 @@ Made by client.py. What happens at the other end is in nursery_process.py.
 from __future__ import annotations
 
 import itertools
-import os
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from flashtalk.serving.launch import child_environment
+from flashtalk.serving.launch import start_child
 from flashtalk.serving.messages import Channel
 
 REQUEST = struct.Struct("<cQ")
@@ -82,15 +79,8 @@ class _Life:
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_END_S)
-        entry = [sys.executable, "-m", "flashtalk.serving.nursery_process", str(theirs.fileno()), str(os.getpid())]
         with theirs:
-            self._process = subprocess.Popen(
-                entry,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=child_environment(),
-                start_new_session=True,
-            )
+            self._process = start_child("flashtalk.serving.nursery_process", theirs)
 
     def begin(self, number: int, theirs: socket.socket) -> bool:
         """Ask for a rank; whether anybody is there to hear it."""
