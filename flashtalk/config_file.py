@@ -19,6 +19,7 @@ import yaml
 
 from flashtalk.config import DEFAULT_SERVE_CONFIG, Config, ModelConfig
 from flashtalk.config_app import ServingConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.config_parallel import ParallelConfig
 from flashtalk.errors import ConfigError
 
@@ -158,7 +159,9 @@ def _sizes(value: object, path: str) -> Iterator[str]:
     """Numbers that no section could calculate with; other dataclasses (a session's header) may count from 0."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return
-    is_section = type(value).__module__ in (m.__module__ for m in (Config, ServingConfig, ParallelConfig))
+    is_section = type(value).__module__ in (
+        m.__module__ for m in (Config, LightCodecConfig, ServingConfig, ParallelConfig)
+    )
     for f in dataclasses.fields(value):
         item = getattr(value, f.name)
         numbers = item if isinstance(item, tuple) else (item,)

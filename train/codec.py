@@ -19,10 +19,11 @@ from train.config import CodecTraining
 from train.data import draw_frames
 from train.draws import Draws
 from train.launch import Settings, command, run_training
+from train.loop import is_told_to_end, termination
 from train.optim import Optimiser
 from train.progress import Progress
 from train.ranks import Ranks
-from train.stages import export, get_module, with_latent_statistics
+from train.stages import export, get_module, warm_start, with_latent_statistics
 
 LATENT_GAIN = 4.0
 FRAMES_MEASURED = 33
@@ -44,7 +45,7 @@ class CodecStep:
             latents = self.codec.encode(pixels_BCFHW)
             eps = torch.randn(latents.shape, generator=noise, device=self.device)
             decoded = self.codec.decode_raw(latents + config.latent_noise * eps)
-        weights = CodecWeights(config.motion_weight, config.gradient_weight, config.latent_weight)
+        weights = CodecWeights(config.motion_weight, config.gradient_weight, config.jump_weight, config.latent_weight)
         return codec_loss(pixels_BCFHW, decoded.float(), latents.float(), weights)
 
 
@@ -55,7 +56,7 @@ def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
     codec = _open(config, ranks)
     optimiser = Optimiser(codec, config.optim, run.iterations, replicas=ranks)
     step, draws = CodecStep(codec, config, ranks.device), Draws(run.seed)
-    with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
+    with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress, termination() as told:
         for iteration in range(run.iterations):
             numbers = draws.generator(iteration, 0, "codec", ranks.rank)
             noise = draws.generator(iteration, 0, "codec noise", ranks.rank, ranks.device)
@@ -64,6 +65,8 @@ def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
             optimiser.backward(loss)
             optimiser.step()
             progress.step(iteration, {"psnr_db": psnr_db(parts["mse"]), "loss": loss.detach(), **parts})
+            if is_told_to_end(told, iteration + 1, ranks):
+                break
     validation = draw_frames(config.data, config.stream, ranks, run.seed, "validation")
     measured = measure_codec(codec, frames_NFCHW, validation, ranks)
     progress.summary(measured)
@@ -78,10 +81,12 @@ def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
 def _open(config: CodecTraining, ranks: Ranks) -> LightCodec:
     """New, or as `weights` hold it. Latents are not normalised while the encoder learns: their scale still moves."""
     model = config.model if config.decoder_only else with_latent_statistics(config.model, [], [])
-    codec = get_module(
-        model, "codec", ranks.device, weights=config.weights, seed=config.run.seed, required=config.decoder_only
-    )
+    whole = None if config.warm_start else config.weights
+    required = config.decoder_only and not config.warm_start
+    codec = get_module(model, "codec", ranks.device, weights=whole, seed=config.run.seed, required=required)
     assert isinstance(codec, LightCodec)
+    if config.warm_start and config.weights is not None:
+        warm_start({"codec": codec}, config.weights)
     if config.weights is None:
         widen_latents(codec)
     codec.encoder.requires_grad_(not config.decoder_only)
@@ -110,18 +115,31 @@ def draw_windows(frames_NFCHW: Tensor, config: CodecTraining, numbers: torch.Gen
 
 @torch.no_grad()
 def measure_codec(codec: LightCodec, train_NFCHW: Tensor, validation_NFCHW: Tensor, ranks: Ranks) -> dict[str, Any]:
-    """Latent statistics of training frames and PSNR of unseen characters, as served (no noise); all ranks call it."""
+    """Latent statistics of training frames; of unseen characters, as served (no noise), PSNR and `jumps`.
+
+    All ranks call it.
+    """
     latents = torch.cat([codec.encode(clip) for clip in _chunks(train_NFCHW)])
-    errors = [codec.decode(codec.encode(clip)) - clip for clip in _chunks(validation_NFCHW)]
-    mse = torch.stack([error.square().mean() for error in errors])
+    clips = _chunks(validation_NFCHW)
+    decoded = [codec.decode(codec.encode(clip)) for clip in clips]
+    mse = torch.stack([(made - clip).square().mean() for made, clip in zip(decoded, clips, strict=True)])
+    stride = codec.temporal_stride
+    wanted, made = (torch.stack([jumps(film, stride) for film in films]).mean(0) for films in (clips, decoded))
     mean = torch.tensor(ranks.all_means(latents.mean((0, 2, 3, 4))))
     square = torch.tensor(ranks.all_means(latents.square().mean((0, 2, 3, 4))))
     return {
         "latent_mean": mean.tolist(),
         "latent_std": (square - mean.square()).sqrt().tolist(),
         "validation_psnr_db": ranks.all_mean(psnr_db(mse).mean()),
+        "validation_jumps": ranks.all_means(made / wanted),
         "validation_clips": len(validation_NFCHW) * ranks.world,
     }
+
+
+def jumps(pixels_BCFHW: Tensor, stride: int) -> Tensor:
+    """Mean change to the next frame by the place in a latent, [stride]: first the step into a latent."""
+    change_F = pixels_BCFHW.diff(dim=2).abs().mean((0, 1, 3, 4))
+    return change_F.view(-1, stride).mean(0)
 
 
 def _chunks(frames_NFCHW: Tensor, most: int = 64) -> list[Tensor]:

@@ -17,6 +17,7 @@ class CodecWeights:
 
     motion: float
     gradient: float
+    jump: float
     latent: float
 
 
@@ -30,9 +31,11 @@ def codec_loss(
     pixel = (weight * (error.abs() + error.square())).mean()
     gradient = (weight * (_edges(error, 3) + _edges(error, 4))).mean()
     coarse = F.avg_pool3d(error, (1, 4, 4)).abs().mean()
+    jump = _jumps(pixels_BCFHW, decoded_BCFHW)
     latent = latents_BCTHW.square().mean()
-    loss = pixel + weights.gradient * gradient + coarse + weights.latent * latent
-    parts = {"mse": error.square().mean(), "pixel": pixel, "gradient": gradient, "coarse": coarse, "latent": latent}
+    loss = pixel + weights.gradient * gradient + coarse + weights.jump * jump + weights.latent * latent
+    parts = {"mse": error.square().mean(), "pixel": pixel, "gradient": gradient, "coarse": coarse}
+    parts |= {"jump": jump, "latent": latent}
     return loss, {name: part.detach() for name, part in parts.items()}
 
 
@@ -40,6 +43,16 @@ def motion_of(pixels_BCFHW: Tensor) -> Tensor:
     """[B, 1, F, H, W], 0 where nothing moves to 1: distance to the clip's mean picture, spread to the neighbours."""
     distance = (pixels_BCFHW - pixels_BCFHW.mean(2, keepdim=True)).abs().mean(1, keepdim=True)
     return F.max_pool3d(distance, (1, 5, 5), stride=1, padding=(0, 2, 2)).clamp(max=0.5) * 2
+
+
+def _jumps(pixels_BCFHW: Tensor, decoded_BCFHW: Tensor) -> Tensor:
+    """Where things change from frame to frame, and how much: the second counts also when the place is missed.
+
+    The first alone is least for motion that stands still whenever it is unsure.
+    """
+    wanted, made = pixels_BCFHW.diff(dim=2), decoded_BCFHW.diff(dim=2)
+    amount = F.avg_pool3d(made.abs(), (1, 8, 8)) - F.avg_pool3d(wanted.abs(), (1, 8, 8))
+    return (made - wanted).abs().mean() + 2 * amount.abs().mean()
 
 
 def psnr_db(mse: Tensor) -> Tensor:

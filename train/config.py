@@ -38,6 +38,11 @@ class RunConfig:
     resume: bool = True
     """Go on from the newest complete checkpoint in `out`, if there is one."""
 
+    def problems(self) -> Iterator[str]:
+        """What does not fit together, as sentences."""
+        if self.iterations < 1:
+            yield f"iterations is {self.iterations}; there must be 1 or more"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechConfig:
@@ -109,6 +114,8 @@ class CodecTraining:
     """A checkpoint to go on from; its latent statistics are those of `model` (its model.yaml)."""
     decoder_only: bool = False
     """Keep the encoder, and with it the latents that a transformer was trained on."""
+    warm_start: bool = False
+    """Of `weights` take what fits, and begin the rest anew: the decoder has another layout."""
     batch: int = 16
     """Clips of an iteration on each rank."""
     frames: int = 13
@@ -119,13 +126,15 @@ class CodecTraining:
     motion_weight: float = 4.0
     """Extra weight of pixels that move, by how much they do."""
     gradient_weight: float = 1.0
+    jump_weight: float = 1.0
+    """Weight of errors in the change from frame to frame: without it motion waits inside a latent, and then jumps."""
     latent_weight: float = 1e-4
     """Pulls latents to unit scale, where the decoder's soft clamp is straight."""
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
-        if self.decoder_only and self.weights is None:
-            yield "decoder_only needs weights: the checkpoint whose encoder is kept"
+        if (self.decoder_only or self.warm_start) and self.weights is None:
+            yield "decoder_only and warm_start need weights: the checkpoint whose encoder is taken"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from torch import Tensor
 
@@ -16,6 +19,9 @@ Stats = Mapping[str, float | Tensor]
 Step = Callable[[int], Stats]
 """step(iteration) -> what to log; moves the weights."""
 
+LOOK_EVERY = 10
+"""Iterations between two looks whether a rank was told to end: each is an exchange of all ranks."""
+
 
 def run_loop(
     run: RunConfig,
@@ -25,18 +31,45 @@ def run_loop(
     progress: Progress,
     validate: Callable[[int], Stats] | None = None,
 ) -> None:
-    """Iterations from the newest complete checkpoint in `run.out` (if `run.resume`) to the last one."""
+    """Iterations from the newest complete checkpoint in `run.out` (if `run.resume`) to the last one, or to SIGTERM.
+
+    Then it saves too: the stage exports what it has, and a resumed run goes on from there.
+    """
     folder = Path(run.out) / "states"
     newest = newest_complete(folder) if run.resume else None
     if newest is not None:
         load_state(state, newest, ranks)
-    for iteration in range(state.counters.get("iteration", 0), run.iterations):
-        progress.step(iteration, step(iteration))
-        state.counters["iteration"] = done = iteration + 1
-        if validate is not None and _due(done, run.validate_every, run.iterations):
-            progress.metrics(iteration, validate(iteration))
-        if _due(done, run.save_every, run.iterations):
-            save_state(state, folder, ranks, done, keep=run.keep)
+    with termination() as told:
+        for iteration in range(state.counters.get("iteration", 0), run.iterations):
+            progress.step(iteration, step(iteration))
+            state.counters["iteration"] = done = iteration + 1
+            if validate is not None and _due(done, run.validate_every, run.iterations):
+                progress.metrics(iteration, validate(iteration))
+            ending = is_told_to_end(told, done, ranks)
+            if ending or _due(done, run.save_every, run.iterations):
+                save_state(state, folder, ranks, done, keep=run.keep)
+            if ending:
+                return
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """While it is open SIGTERM ends no process: the function it gives says whether one came."""
+    told: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield lambda: bool(told)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_told_to_end(told: Callable[[], bool], done: int, ranks: Ranks) -> bool:
+    """Whether any rank was, the same on all: they must call it after each iteration."""
+    return done % LOOK_EVERY == 0 and ranks.any_true(told())
 
 
 def _due(done: int, every: int, last: int) -> bool:

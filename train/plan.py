@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from flashtalk.config import DiTConfig, LightCodecConfig, ModelConfig
+from flashtalk.config import DiTConfig, ModelConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.models.blocks import DiTBlock
 from flashtalk.models.build import build_codec
 from flashtalk.models.dit import DiT

@@ -15,7 +15,8 @@ import yaml
 from torch import nn
 
 from flashtalk.checkpoint import component_files, open_checkpoint, write_manifest
-from flashtalk.config import CheckpointConfig, LightCodecConfig, ModelConfig
+from flashtalk.config import CheckpointConfig, ModelConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.config_file import to_tree
 from flashtalk.errors import CheckpointError
 from flashtalk.models.build import build_models_on_meta, named_modules

@@ -7,7 +7,8 @@ from typing import NotRequired, TypedDict
 import torch
 from torch import nn
 
-from flashtalk.config import LightCodecConfig, ModelConfig
+from flashtalk.config import ModelConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.models.audio_encoder import AudioEncoder
 from flashtalk.models.dit import DiT
 from flashtalk.models.image_encoder import ImageEncoder

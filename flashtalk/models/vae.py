@@ -6,13 +6,13 @@ decoding all at once: there is one forward, and `decode` is `decode_stream` with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flashtalk.config import WanVAEConfig
+from flashtalk.config_codec import WanVAEConfig
 from flashtalk.models.causal import CausalConv3d, StreamCache
 from flashtalk.ops.attention import attend_sdpa
 from flashtalk.ops.constants import per_channel
@@ -197,11 +197,11 @@ class WanVAE(nn.Module):
         """Normalised latents -> pixels in [-1, 1], float32 [B, 3, 1 + 4 (T - 1), 8H, 8W]."""
         return self._decode(latents_BCTHW, StreamCache())
 
-    def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        """The pixels of `decode`, one latent frame at a time: 1 frame, then 4 and 4."""
+    def decode_stream(self, latents_BCTHW: Tensor, sizes: int | Sequence[int] = 1) -> Iterator[Tensor]:
+        """The pixels of `decode` in pieces of so many latent frames: the first is 1 frame, each later one 4."""
         cache = StreamCache()
-        for latent in latents_BCTHW.split(1, dim=2):
-            yield self._decode(latent, cache)
+        for piece in latents_BCTHW.split(sizes, dim=2):
+            yield self._decode(piece, cache)
 
     def _decode(self, latents_BCTHW: Tensor, cache: StreamCache) -> Tensor:
         z = latents_BCTHW.float()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flashtalk.config import Config, LightCodecConfig
+from flashtalk.config import Config
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.config_file import replace, to_tree
 from flashtalk.engine.build import build_networks
 from flashtalk.errors import ConfigError

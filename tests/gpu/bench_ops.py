@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flashtalk.config import DiTConfig, RuntimeConfig, WanVAEConfig
+from flashtalk.config import DiTConfig, RuntimeConfig
+from flashtalk.config_codec import WanVAEConfig
 from flashtalk.engine.fast import FusedSelfAttention, make_dit_fast
 from flashtalk.engine.fast_vae import NormSiluConv, UpsampleConv, empty_channels_last, make_codec_fast
 from flashtalk.engine.folded_audio import FoldedAudioAttention

@@ -17,7 +17,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from flashtalk.config import Config, DiTConfig, WanVAEConfig
+from flashtalk.config import Config, DiTConfig
+from flashtalk.config_codec import WanVAEConfig
 from flashtalk.config_file import replace, to_tree
 from flashtalk.config_parallel import ParallelConfig
 from flashtalk.models.vae import WanVAE

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
-from flashtalk.config import LightCodecConfig, WanVAEConfig
+from flashtalk.config_codec import LightCodecConfig, WanVAEConfig
 from flashtalk.models.causal import StreamCache
 from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.vae import WanVAE

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from flashtalk.config import LightCodecConfig, WanVAEConfig
+from flashtalk.config_codec import LightCodecConfig, WanVAEConfig
+from flashtalk.engine.fast_light import make_light_fast
 from flashtalk.models.light_codec import LightCodec, PreviewCodec
 from flashtalk.models.vae import WanVAE
 from flashtalk.parallel.groups import Ranks
@@ -26,13 +27,27 @@ CODECS: dict[str, Callable[[], nn.Module]] = {
     "wan": lambda: WanVAE(WAN),
     "light": lambda: LightCodec(LIGHT),
     "light in patches": lambda: LightCodec(replace(LIGHT, pixel_patch=2)),
+    "light joined": lambda: joined(LightCodec(replace(LIGHT, pixel_patch=2))),
     "preview": lambda: PreviewCodec(
         WanVAE(WAN), LightCodec(LightCodecConfig(**{**vars(LIGHT), "latent_channels": 16}))
     ),
 }
 CELLS = [(7, 3), (9, 1), (2, 2)]
 """Rows and columns of latent cells: shares differ, and the last has fewer rows than some groups have ranks."""
-WORLDS = [("wan", 2), ("wan", 3), ("wan", 4), ("light", 3), ("light in patches", 2), ("preview", 4)]
+WORLDS = [
+    ("wan", 2),
+    ("wan", 3),
+    ("wan", 4),
+    ("light", 3),
+    ("light in patches", 2),
+    ("light joined", 3),
+    ("preview", 4),
+]
+
+
+def joined(codec: LightCodec) -> LightCodec:
+    make_light_fast(codec)
+    return codec
 
 
 def codec_of(name: str, ranks: Ranks | None = None) -> LatentCodec:

@@ -15,8 +15,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from flashtalk.config import Config, LightCodecConfig
+from flashtalk.config import Config
 from flashtalk.config_app import JobsConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.config_file import replace
 from flashtalk.engine.engine import Engine
 from flashtalk.errors import SessionClosed

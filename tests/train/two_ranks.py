@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashtalk.config import DiTConfig, LightCodecConfig
+from flashtalk.config import DiTConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.models.dit import DiT
 from tests.conftest import build_tiny_config
 from train.fsdp import ShardConfig, shard

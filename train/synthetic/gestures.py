@@ -53,7 +53,9 @@ MOODS: Mapping[str, Mood] = {
 }
 
 _BLINKS_HZ = (0.15, 0.4)
-_BLINK_S = (0.15, 0.25)
+_BLINK_S = (0.2, 0.3)
+_BLINK_PAUSE_FRAMES, _BLINK_PAUSE_CHANCE = 6, 0.9
+"""A pause of so many frames is nearly always blinked in: what is seen of speech, a model can learn from its sound."""
 _BLINK_REST = 12
 """Frames between two blinks at least."""
 _GAZE_PER_YAW, _GAZE_PER_PITCH = -0.7 / 0.45, 0.6 / 0.35
@@ -138,7 +140,9 @@ class Gestures:
         lasts_s = rng.uniform(*_BLINK_S) * (1.0 if self._mood.lid < 0.2 else 1.15)
         # A little beyond the end, because a blink that peaks there has begun before.
         speaking = _speaking(self._phonemes, np.arange(self._count + _BLINK_REST) / FPS)
-        chance = 1 - np.exp(-rate * _pause_boost(speaking) / FPS)
+        silent = _silent_frames(speaking)
+        chance = 1 - np.exp(-rate * np.where(silent == 0, 0.6, 1.0) / FPS)
+        chance[silent == _BLINK_PAUSE_FRAMES] = _BLINK_PAUSE_CHANCE
         peaks: list[int] = []
         for frame in np.flatnonzero(rng.uniform(size=len(chance)) < chance):
             if not peaks or frame - peaks[-1] >= _BLINK_REST:
@@ -187,8 +191,7 @@ def _speaking(phonemes: Sequence[Phoneme], time_s: Array) -> Array:
     return (np.searchsorted(edges, time_s, side="right") % 2).astype(np.float64)
 
 
-def _pause_boost(speaking: Array) -> Array:
-    """People blink when they pause: more often in the first half second of a silence, less while they talk."""
+def _silent_frames(speaking: Array) -> Array:
+    """How many frames it has been silent, this one included, [F]; much at the beginning."""
     spoke = np.maximum.accumulate(np.where(speaking > 0, np.arange(len(speaking)), -1000))
-    silent = np.arange(len(speaking)) - spoke
-    return np.where(silent == 0, 0.8, np.where((silent >= 2) & (silent < 12), 2.2, 1.0))
+    return (np.arange(len(speaking)) - spoke).astype(np.float64)
