@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flashtalk.config import RuntimeConfig
+from flashtalk.engine.fast_light import make_light_fast
 from flashtalk.engine.fast_vae import make_codec_fast
 from flashtalk.engine.folded_audio import FoldedAudioAttention
 from flashtalk.engine.quantize import QuantizeReport, quantize_linears
@@ -16,6 +17,7 @@ from flashtalk.errors import ConfigError
 from flashtalk.models.blocks import SelfAttention
 from flashtalk.models.build import Modules
 from flashtalk.models.dit import DiT
+from flashtalk.models.light_codec import LightCodec
 from flashtalk.ops.float8 import why_not_float8
 
 
@@ -38,7 +40,11 @@ def make_fast(modules: Modules, runtime: RuntimeConfig) -> None:
     """Swap what `runtime` asks for, in place. Raises ConfigError, EngineError."""
     make_dit_fast(modules["dit"], runtime)
     if runtime.fused_codec:
-        make_codec_fast(modules["codec"])
+        for codec in (modules["codec"], modules.get("preview_codec")):
+            if isinstance(codec, LightCodec):
+                make_light_fast(codec)
+            elif codec:
+                make_codec_fast(codec)
 
 
 def make_dit_fast(dit: DiT, runtime: RuntimeConfig) -> QuantizeReport | None:

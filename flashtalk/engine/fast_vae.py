@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flashtalk.errors import ConfigError
 from flashtalk.models.causal import CausalConv3d, StreamCache
 from flashtalk.models.vae import ChannelNorm, Upsample, WanVAE
 from flashtalk.ops.channel_norm import norm_silu_into
@@ -53,7 +52,7 @@ class UpsampleConv(nn.Conv2d):
         with torch.device("meta"):
             super().__init__(conv.in_channels, conv.out_channels, 3, padding=1)
         self.weight, self.bias = conv.weight, conv.bias
-        self.register_buffer("phases", _phase_weights(conv.weight), persistent=False)
+        self.register_buffer("phases", phase_weights(conv.weight), persistent=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', 2H, 2W]. Rows that a split took from neighbours (no padding then) are not doubled."""
@@ -87,11 +86,8 @@ class FastUpsample(Upsample):
 
 
 def make_codec_fast(codec: nn.Module) -> None:
-    """Swap the layers of the Wan VAE in `codec`, in place. Raises ConfigError if there is none."""
-    vaes = [module for module in codec.modules() if isinstance(module, WanVAE)]
-    if not vaes:
-        raise ConfigError("runtime.fused_codec is for the Wan VAE, and this model has another codec; leave it off")
-    for vae in vaes:
+    """Swap the layers of the Wan VAE in `codec`, in place."""
+    for vae in [module for module in codec.modules() if isinstance(module, WanVAE)]:
         for module in list(vae.modules()):
             _swap_layers(module)
         for weight in vae.parameters():
@@ -126,7 +122,7 @@ def _channels_last(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=formats.get(weight.ndim, torch.preserve_format))
 
 
-def _phase_weights(weight_OIHW: Tensor) -> Tensor:
+def phase_weights(weight_OIHW: Tensor) -> Tensor:
     """[O, I, 3, 3] -> [4 O, I, 2, 2]: for even rows the lower two of three fall on one row of x, for odd the upper."""
 
     def folded(weight: Tensor, dim: int, phase: int) -> Tensor:

@@ -7,13 +7,13 @@ the default config it loads the published TAEHV weights for Wan2.1 and previews 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flashtalk.config import LightCodecConfig
+from flashtalk.config_codec import LightCodecConfig
 from flashtalk.models.causal import StreamCache
 from flashtalk.models.vae import WanVAE
 from flashtalk.ops.constants import per_channel
@@ -71,6 +71,19 @@ class SplitFrames(nn.Module):
         return _per_frame(self.conv, x_BTCHW).unflatten(2, (self.stride, -1)).flatten(1, 2)
 
 
+class Decoder(nn.Sequential):
+    """Latents in the network's own range -> pixels."""
+
+    def __init__(self, config: LightCodecConfig) -> None:
+        super().__init__(*_decoder_layers(config))
+        self.pixel_patch = config.pixel_patch
+
+    def forward(self, z_BTCHW: Tensor, cache: StreamCache) -> Tensor:  # type: ignore[override]
+        """[B, T, C, H, W] -> float32 [B, 3, stride * T, s H, s W], in [-1, 1] but for errors."""
+        x = F.pixel_shuffle(_run(self, z_BTCHW, cache), self.pixel_patch)
+        return x.transpose(1, 2).float() * 2 - 1
+
+
 class LightCodec(nn.Module):
     """See the module's docstring."""
 
@@ -80,7 +93,7 @@ class LightCodec(nn.Module):
         self.latent_channels = config.latent_channels
         self.temporal_stride, self.spatial_stride = config.temporal_stride, config.spatial_stride
         self.encoder = _encoder(config)
-        self.decoder = _decoder(config)
+        self.decoder = Decoder(config)
 
     def encode(self, pixels_BCFHW: Tensor) -> Tensor:
         """Pixels in [-1, 1], F = 1 + stride * n -> normalised latents, float32 [B, C, 1 + n, H/s, W/s].
@@ -96,17 +109,17 @@ class LightCodec(nn.Module):
 
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Normalised latents -> pixels in [-1, 1], float32 [B, 3, 1 + stride * (T - 1), s H, s W]."""
-        return self.decode_raw(latents_BCTHW).clamp(-1, 1)
+        return self.decode_raw(latents_BCTHW).clamp_(-1, 1)
 
     def decode_raw(self, latents_BCTHW: Tensor) -> Tensor:
         """The same before the clamp, for training: an error beyond white must have a gradient."""
         return self._decode(latents_BCTHW, StreamCache())[:, :, self.temporal_stride - 1 :]
 
-    def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        """The pixels of `decode`, one latent frame at a time: 1 frame, then `temporal_stride` each."""
+    def decode_stream(self, latents_BCTHW: Tensor, sizes: int | Sequence[int] = 1) -> Iterator[Tensor]:
+        """The pixels of `decode` in pieces of so many latent frames: the first is 1 frame, others `temporal_stride`."""
         cache = StreamCache()
-        for index, latent in enumerate(latents_BCTHW.split(1, dim=2)):
-            pixels = self._decode(latent, cache).clamp(-1, 1)
+        for index, piece in enumerate(latents_BCTHW.split(sizes, dim=2)):
+            pixels = self._decode(piece, cache).clamp_(-1, 1)
             yield pixels if index else pixels[:, :, self.temporal_stride - 1 :]
 
     @property
@@ -116,8 +129,7 @@ class LightCodec(nn.Module):
     def _decode(self, latents_BCTHW: Tensor, cache: StreamCache) -> Tensor:
         shift, scale = self._normalisation(latents_BCTHW)
         z = (latents_BCTHW.float() * scale + shift).to(self._dtype).transpose(1, 2)
-        x = F.pixel_shuffle(_run(self.decoder, z, cache), self.config.pixel_patch)
-        return x.transpose(1, 2).float() * 2 - 1
+        return self.decoder(z, cache)
 
     def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
         channels = self.latent_channels
@@ -142,21 +154,21 @@ class PreviewCodec(nn.Module):
         """As the light codec."""
         return self.light.decode(latents_BCTHW)
 
-    def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+    def decode_stream(self, latents_BCTHW: Tensor, sizes: int | Sequence[int] = 1) -> Iterator[Tensor]:
         """As the light codec."""
-        return self.light.decode_stream(latents_BCTHW)
+        return self.light.decode_stream(latents_BCTHW, sizes)
 
 
 def _encoder(config: LightCodecConfig) -> nn.Sequential:
     width = config.encoder_width
     layers: list[nn.Module] = [_conv(RGB * config.pixel_patch**2, width), nn.ReLU()]
-    for doubles, blocks in zip(reversed(config.temporal_upsample), config.encoder_blocks, strict=True):
+    for doubles, blocks in zip(config.temporal_downsample, config.encoder_blocks, strict=True):
         layers += [JoinFrames(width, 2 if doubles else 1), _conv(width, width, stride=2, bias=False)]
         layers += [MemoryBlock(width) for _ in range(blocks)]
     return nn.Sequential(*layers, _conv(width, config.latent_channels))
 
 
-def _decoder(config: LightCodecConfig) -> nn.Sequential:
+def _decoder_layers(config: LightCodecConfig) -> list[nn.Module]:
     widths = config.decoder_widths
     layers: list[nn.Module] = [SoftClamp(), _conv(config.latent_channels, widths[0]), nn.ReLU()]
     for level, (doubles, blocks) in enumerate(zip(config.temporal_upsample, config.decoder_blocks, strict=True)):
@@ -164,7 +176,7 @@ def _decoder(config: LightCodecConfig) -> nn.Sequential:
         layers += [MemoryBlock(width) for _ in range(blocks)]
         layers += [nn.Upsample(scale_factor=2), SplitFrames(width, 2 if doubles else 1)]
         layers += [_conv(width, widths[level + 1], bias=False)]
-    return nn.Sequential(*layers, nn.ReLU(), _conv(widths[-1], RGB * config.pixel_patch**2))
+    return [*layers, nn.ReLU(), _conv(widths[-1], RGB * config.pixel_patch**2)]
 
 
 def _conv(in_channels: int, out_channels: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:

@@ -47,10 +47,10 @@ class RowCodec(nn.Module):
         pixels = self.inner.decode(self._rows.own(latents_BCTHW, 1))
         return self._rows.joined(pixels, [count * self.spatial_stride for count in counts])
 
-    def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
+    def decode_stream(self, latents_BCTHW: Tensor, sizes: int | Sequence[int] = 1) -> Iterator[Tensor]:
         """See LatentCodec."""
         counts = self._rows.cut(latents_BCTHW.shape[-2])
-        for pixels in self.inner.decode_stream(self._rows.own(latents_BCTHW, 1)):
+        for pixels in self.inner.decode_stream(self._rows.own(latents_BCTHW, 1), sizes):
             yield self._rows.joined(pixels, [count * self.spatial_stride for count in counts])
             self._rows.cut(latents_BCTHW.shape[-2])  # others may have decoded meanwhile
 

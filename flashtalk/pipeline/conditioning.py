@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flashtalk.config import StreamConfig
 from flashtalk.errors import InputError
 from flashtalk.pipeline.colour import measure
 from flashtalk.pipeline.networks import Networks
-from flashtalk.types import Conditioning, Portrait
+from flashtalk.types import Conditioning, LatentCodec, Portrait
 
 
 def make_portrait(networks: Networks, rgb_HWC: np.ndarray, chunk_frames: int) -> Portrait:
@@ -32,6 +33,19 @@ def make_portrait(networks: Networks, rgb_HWC: np.ndarray, chunk_frames: int) ->
     )
 
 
+def check_portrait(portrait: Portrait, codec: LatentCodec, stream: StreamConfig) -> None:
+    """Raises InputError (portrait_size) unless it was prepared for a stream of this size."""
+    cells = (stream.height // codec.spatial_stride, stream.width // codec.spatial_stride)
+    latent_frames = 1 + (stream.chunk_frames - 1) // codec.temporal_stride
+    given = tuple(portrait.reference_CTHW.shape[1:])
+    if given != (latent_frames, *cells):
+        raise InputError(
+            f"this portrait was prepared for {given} latents; a stream of {stream.width}x{stream.height} with "
+            f"{stream.chunk_frames} frames a chunk needs {(latent_frames, *cells)}: prepare it with this stream",
+            code="portrait_size",
+        )
+
+
 def make_conditioning(networks: Networks, portrait: Portrait, prompt: str) -> Conditioning:
     """Portrait and prompt -> all that stays the same from chunk to chunk."""
     return conditioning_from_rows(networks, portrait, networks.text_encoder.encode(prompt, networks.tokenizer))
@@ -50,9 +64,10 @@ def to_pixels(frames_FHWC: np.ndarray, device: torch.device) -> Tensor:
     return (frames.float() / 127.5 - 1).permute(3, 0, 1, 2)[None]
 
 
-def to_frames(pixels_CFHW: Tensor) -> Tensor:
-    """Pixels in [-1, 1] -> uint8 frames_FHWC on the same device."""
-    return ((pixels_CFHW + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
+def to_frames(pixels_CFHW: Tensor, out_FHWC: Tensor | None = None) -> Tensor:
+    """Pixels in [-1, 1] -> uint8 frames_FHWC on the same device, or in `out`, wherever that is, without waiting."""
+    levels = (pixels_CFHW + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 3, 0)
+    return levels.contiguous() if out_FHWC is None else out_FHWC.copy_(levels, non_blocking=True)
 
 
 def _reference(networks: Networks, pixels_BCFHW: Tensor, chunk_frames: int) -> Tensor:
