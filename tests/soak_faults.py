@@ -30,8 +30,9 @@ import torch
 
 from flashtalk.config import Config
 from flashtalk.config_file import load_config, to_tree
-from flashtalk.engine.bench import SpeechLoop, draw_portrait, machine
+from flashtalk.engine.bench import SpeechLoop, draw_portrait
 from flashtalk.engine.engine import Engine
+from flashtalk.engine.machine import machine
 from flashtalk.errors import FlashTalkError, InputError, Overloaded
 from flashtalk.serving.client import connect
 from flashtalk.serving.health import ready
@@ -110,7 +111,7 @@ def begin(house: Client) -> Stream:
 
 
 def rank(config: Config, scale: float) -> Iterator[Figure]:
-    """A rank is killed, or stopped, 50 times each, at random moments of a stream (targets 1, 2, 3)."""
+    """A rank, any of them, is killed, or stopped, 50 times each, at random moments of a stream (targets 1, 2, 3)."""
     trials, draw = max(3, round(50 * scale)), random.Random(0)
     with connect(config) as house:
         film, before = Film(house), resources()
@@ -135,7 +136,7 @@ def strike(house: Client, film: Film, blow: signal.Signals, draw: random.Random)
     """One fault at a random moment; all figures of it, in seconds."""
     film.next()
     time.sleep(draw.uniform(0.0, 1.5))
-    os.kill(house.status().processes[0], blow)
+    os.kill(draw.choice(house.status().processes), blow)
     struck_s = time.monotonic()
     noticed_s = until(lambda: not ready(house.status()).ok)
     recovered_s = until(lambda: ready(house.status()).ok)
@@ -149,7 +150,14 @@ def strike(house: Client, film: Film, blow: signal.Signals, draw: random.Random)
 
 
 def untouched(config: Config, chunks: int) -> Iterator[float]:
-    """The same film by an engine in peace."""
+    """The same film by an engine in peace; by as many ranks, since sums in another order round otherwise."""
+    if config.parallel.ranks > 1:
+        with connect(config) as house:
+            film = Film(house)
+            for _ in range(chunks):
+                film.next()
+        yield from film.marks
+        return
     with Engine(config) as engine:
         stream, speech = config.stream, SpeechLoop(config.stream.sample_rate, seed=1)
         session = engine.open(draw_portrait(stream.height, stream.width))

@@ -34,39 +34,40 @@ _NEVER_S = 1e9
 def connect(config: Config, *, isolated: bool = True) -> Client:
     """Start the engine that `config` describes and wait until it is ready; use the client as a context.
 
-    isolated: it runs in processes of its own, which are replaced when they crash or hang and die with this one;
-    otherwise in a thread of this process. Raises ConfigError, CheckpointError, EngineError.
+    isolated: it runs in processes of its own, `parallel.ranks` of them, which are replaced when they crash or hang and
+    die with this one; otherwise in a thread of this process, for one rank. Raises ConfigError, CheckpointError,
+    EngineError.
     """
     if isolated and config.serving.spare and sys.platform == "linux":
         nursery = Nursery()
-        return House(config, lambda: [nursery.rank()], nursery.close).start()
+        return House(config, nursery.rank, nursery.close).start()
     if isolated:
-        return House(config, lambda: [ProcessRank()]).start()
+        return House(config, ProcessRank).start()
     # A thread cannot be killed, so nothing is gained by finding out that it hangs.
     patient = dataclasses.replace(config.serving, hang_s=_NEVER_S, spare=False)
-    return House(dataclasses.replace(config, serving=patient), lambda: [ThreadRank()]).start()
+    return House(dataclasses.replace(config, serving=patient), ThreadRank).start()
 
 
 class House:
     """See protocol.Client. It serves once `start` was called.
 
-    `make_ranks` starts the ranks of one group; `on_closed` is called when none is left.
+    `make_rank` starts one rank; `on_closed` is called when none is left.
     """
 
     info: EngineInfo
 
     def __init__(
-        self, config: Config, make_ranks: Callable[[], list[Rank]], on_closed: Callable[[], None] = lambda: None
+        self, config: Config, make_rank: Callable[[], Rank], on_closed: Callable[[], None] = lambda: None
     ) -> None:
         serving = config.serving
         self._config = config
         self._line = Line(serving.seats, serving.line, serving.wait_s)
-        self._supervisor = Supervisor(config, make_ranks, self._left)
+        self._supervisor = Supervisor(config, make_rank, self._left)
         self._numbers = itertools.count(1)
         self._engine_config = dataclasses.replace(config, serving=ServingConfig())
         self._since_s: dict[int, float] = {}
         self._on_closed = on_closed
-        self._variants = {name: self._variant(name, make_ranks) for name in serving.variants}
+        self._variants = {name: self._variant(name, make_rank) for name in serving.variants}
 
     def start(self) -> Self:
         """Wait until the engine is ready. Raises what `connect` does, after having closed itself."""
@@ -168,9 +169,9 @@ class House:
     ) -> None:
         self.close()
 
-    def _variant(self, name: str, make_ranks: Callable[[], list[Rank]]) -> Variant:
+    def _variant(self, name: str, make_rank: Callable[[], Rank]) -> Variant:
         config = variant_of(self._config, name)
-        return Variant(config, lambda: House(config, make_ranks))
+        return Variant(config, lambda: House(config, make_rank))
 
     def _left(self, seat: Seat) -> None:
         self._line.leave_seat(time.monotonic() - self._since_s.pop(seat.number))

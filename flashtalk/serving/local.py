@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
 
-from flashtalk.config import Config
 from flashtalk.engine.engine import Engine
 from flashtalk.serving.messages import Channel
-from flashtalk.serving.worker import serve
+from flashtalk.serving.worker import Build, serve
 
 _LEAVE_S = 30.0
 """Longest wait for the thread to finish its chunk; it cannot be killed."""
 
 
 class ThreadRank:
-    """See launch.Rank. `build` makes the engine."""
+    """See launch.Rank. `build` makes the engine; a group takes a process for each rank, which this is not."""
 
-    def __init__(self, build: Callable[[Config], Engine] = Engine) -> None:
+    def __init__(self, build: Build = lambda config, _place: Engine(config)) -> None:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         self._thread = threading.Thread(

@@ -39,6 +39,8 @@ class Start:
     config: dict[str, Any]
     rank: int
     world: int
+    meet_at: str
+    """Where the ranks of this group find each other; see Place. Empty for one that is alone."""
     warm_up: bool
     """Make a chunk for nobody before being ready."""
 
@@ -148,6 +150,8 @@ class Done:
     """An order was done by a rank that is not the first: only the first sends results."""
 
     stream: int
+    fine: bool
+    """Whether the answer would have been a good one; that of the first rank must then be one, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,11 @@ Message = Start | Open | Restore | Step | Check | Close | Ready | Opened | Chunk
 Order = Open | Restore | Step | Check | Close
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in typing.get_args(Message)}
+
+
+def is_fine(answer: Message) -> bool:
+    """Whether an order could be done, and well."""
+    return not isinstance(answer, Failed) and getattr(answer, "fine", True)
 
 
 class Channel:

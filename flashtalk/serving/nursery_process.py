@@ -1,29 +1,25 @@
 """Entry of the nursery: `python -m flashtalk.serving.nursery_process SOCKET PARENT`, started by nursery.py.
 
 It loads the libraries once and then forks ranks, which die with it as it dies with its parent. It never computes: the
-threads that torch would make for that do not survive a fork.
+threads that torch would make for that do not survive a fork, nor does CUDA, nor a group of ranks.
 """
 
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
 import socket
 import sys
-from typing import NoReturn
 
 from flashtalk.serving.nursery import BEGIN, REQUEST
-from flashtalk.serving.worker_process import die_with
-
-_log = logging.getLogger(__name__)
+from flashtalk.serving.worker_process import die_with, live, log_to_stderr
 
 
 def main(handle: int, parent: int) -> None:
     """Serve on the inherited socket until it is closed."""
     die_with(parent)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     # Only now, since it takes seconds in which the parent may die.
     import flashtalk.serving.worker  # noqa: F401, PLC0415
 
@@ -46,24 +42,9 @@ def _forked(control: socket.socket, handle: int) -> int:
     child = os.fork()
     if child == 0:
         control.close()
-        _live(handle, nursery)
+        live(handle, nursery)
     os.close(handle)
     return child
-
-
-def _live(handle: int, nursery: int) -> NoReturn:
-    """A rank's life, in its own process."""
-    try:
-        die_with(nursery)
-        from flashtalk.engine.engine import Engine  # noqa: PLC0415
-        from flashtalk.serving.messages import Channel  # noqa: PLC0415
-        from flashtalk.serving.worker import serve  # noqa: PLC0415
-
-        serve(Channel(socket.socket(fileno=handle)), Engine, lambda: os._exit(0))
-    except BaseException:
-        _log.exception("a rank ended")
-        os._exit(1)
-    os._exit(0)
 
 
 def _end(child: int | None) -> None:

@@ -33,14 +33,14 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """See the module's docstring. `make_ranks` starts the ranks of a group and is called in a thread that lives on."""
+    """See the module's docstring. `make_rank` starts one rank and is called in a thread that lives on."""
 
-    def __init__(self, config: Config, make_ranks: Callable[[], list[Rank]], on_leave: Callable[[Seat], None]) -> None:
+    def __init__(self, config: Config, make_rank: Callable[[], Rank], on_leave: Callable[[Seat], None]) -> None:
         self.lock = threading.RLock()
         self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._config = config
-        self._make_ranks = make_ranks
+        self._make_rank = make_rank
         self._on_leave = on_leave
         self._change = threading.Condition(self.lock)
         self._seats: dict[int, Seat] = {}
@@ -157,7 +157,7 @@ class Supervisor:
                 return None
             self._generation += 1
         # A successor is ready without a warm chunk: it makes one as soon as nobody waits.
-        return RankGroup(self._make_ranks(), self._config, self._generation == 1, self._hear, self.stirred)
+        return RankGroup(self._make_rank, self._config, self._generation == 1, self._hear, self.stirred)
 
     def _await_ready(self, group: RankGroup) -> bool:
         limit_s = time.monotonic() + self._config.serving.start_s

@@ -17,7 +17,9 @@ import torch
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import from_tree
 from flashtalk.engine.engine import Engine
-from flashtalk.errors import EngineError, FlashTalkError
+from flashtalk.engine.ranks import join_ranks
+from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
+from flashtalk.parallel.groups import Place
 from flashtalk.pipeline.session import Session
 from flashtalk.serving.messages import (
     Beat,
@@ -36,6 +38,7 @@ from flashtalk.serving.messages import (
     Restore,
     Start,
     Step,
+    is_fine,
 )
 
 WRONG = 4.0
@@ -43,11 +46,25 @@ WRONG = 4.0
 LOOK_S = 0.25
 """How often an idle rank looks up: what its heart tells is its own progress, not that of the thread that beats."""
 
+FATAL = (torch.AcceleratorError, WorkerLost)
+"""The device, or another rank, is lost for everybody: this process ends, and a new one begins anew."""
+
+Build = Callable[[Config, Place], Engine]
+"""Makes a rank's engine. Raises FlashTalkError."""
+
 _log = logging.getLogger(__name__)
 
 
-def serve(channel: Channel, build: Callable[[Config], Engine], on_gone: Callable[[], None]) -> None:
-    """Serve until the supervisor is gone; then `on_gone` is called, from another thread if this one computes."""
+def build_engine(config: Config, place: Place) -> Engine:
+    """Alone, or as a part of the group that meets at `place`. The group is not left: it ends with the process."""
+    return Engine(config, join_ranks(config, place) if place.world > 1 else None)
+
+
+def serve(channel: Channel, build: Build, on_gone: Callable[[], None]) -> None:
+    """Serve until the supervisor is gone; then `on_gone` is called, from another thread if this one computes.
+
+    Ends before that when no engine can be built or another rank is lost, and raises when the device is.
+    """
     try:
         start = channel.receive()
         if not isinstance(start, Start):
@@ -58,6 +75,8 @@ def serve(channel: Channel, build: Callable[[Config], Engine], on_gone: Callable
                 worker.run()
     except (EOFError, OSError):
         on_gone()
+    except WorkerLost as error:
+        _log.error("%s", error)
     finally:
         channel.close()
 
@@ -123,13 +142,13 @@ class Worker:
                 self._forget(message.stream)
             elif isinstance(message, Order):
                 answer = self._checked() if isinstance(message, Check) else self._done(message)
-                self._channel.send(answer if self._leads else Done(stream=message.stream))
+                self._channel.send(answer if self._leads else Done(stream=message.stream, fine=is_fine(answer)))
 
     def _done(self, order: Open | Restore | Step) -> Message:
         try:
             return self._step(order) if isinstance(order, Step) else self._begin(order)
-        except torch.AcceleratorError:
-            raise  # the device is lost for everybody: a new process must begin anew
+        except FATAL:
+            raise
         except Exception as error:
             self._forget(order.stream)
             return failed(_told(error), order.stream, order.epoch)
@@ -137,7 +156,7 @@ class Worker:
     def _checked(self) -> Checked:
         try:
             return Checked(stream=0, fine=self._canary.sing())
-        except torch.AcceleratorError:
+        except FATAL:
             raise
         except Exception:
             _log.exception("the engine made no chunk in its idle time")
@@ -153,7 +172,7 @@ class Worker:
             if order.drop_sound:
                 session.interrupt()
         self._sessions[order.stream] = session
-        snapshot = session.snapshot() if isinstance(order, Open) else b""
+        snapshot = self._snapshot(session) if isinstance(order, Open) else b""
         return Opened(stream=order.stream, epoch=order.epoch, snapshot=snapshot, needs=session.samples_needed)
 
     def _step(self, order: Step) -> Chunk:
@@ -171,9 +190,13 @@ class Worker:
             frames=chunk.frames_FHWC,
             samples=chunk.samples,
             timings=dict(chunk.timings_s),
-            snapshot=session.snapshot(),
+            snapshot=self._snapshot(session),
             needs=session.samples_needed,
         )
+
+    def _snapshot(self, session: Session) -> bytes:
+        """The first rank's, from which all ranks of the next group go on: no two can begin with different states."""
+        return session.snapshot() if self._leads else b""
 
     def _forget(self, stream: int) -> None:
         session = self._sessions.pop(stream, None)
@@ -218,9 +241,10 @@ def _told(error: Exception) -> FlashTalkError:
     return EngineError("this stream failed by a fault of ours; it was logged, others go on", code="fault")
 
 
-def _built(channel: Channel, start: Start, build: Callable[[Config], Engine], heart: Heart) -> Worker | None:
+def _built(channel: Channel, start: Start, build: Build, heart: Heart) -> Worker | None:
+    place = Place(start.rank, start.world, local_rank=start.rank, meet_at=start.meet_at)
     try:
-        engine = build(from_tree(Config, start.config))
+        engine = build(from_tree(Config, start.config), place)
         engine.on_progress(heart.tick)
         worker = Worker(engine, channel, heart, leads=start.rank == 0)
         if start.warm_up:

@@ -1,6 +1,7 @@
 """Entry of a rank's process: `python -m flashtalk.serving.worker_process SOCKET PARENT`, started by launch.py.
 
-It must not outlive its parent: the kernel kills it with it (Linux), and a closed socket ends it everywhere.
+`live` is the life of forked ranks too (nursery_process.py). They must not outlive their parent: the kernel kills them
+with it (Linux), and a closed socket ends them everywhere.
 """
 
 from __future__ import annotations
@@ -11,20 +12,41 @@ import os
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main(handle: int, parent: int) -> None:
-    """Serve on the inherited socket."""
-    die_with(parent)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    # Only now, since they take seconds in which the parent may die.
-    from flashtalk.engine.engine import Engine  # noqa: PLC0415
-    from flashtalk.serving.messages import Channel  # noqa: PLC0415
-    from flashtalk.serving.worker import serve  # noqa: PLC0415
+_log = logging.getLogger(__name__)
 
-    serve(Channel(socket.socket(fileno=handle)), Engine, lambda: os._exit(0))
+
+def main(handle: int, parent: int) -> NoReturn:
+    """Serve on the inherited socket."""
+    log_to_stderr()
+    live(handle, parent)
+
+
+def live(handle: int, parent: int) -> NoReturn:
+    """A rank's life, which ends with this process.
+
+    Nothing is tidied up before: leaving a group in order waits for the other ranks, and these may be gone or stuck.
+    """
+    try:
+        die_with(parent)
+        # Only now, since they take seconds in which the parent may die.
+        from flashtalk.serving.messages import Channel  # noqa: PLC0415
+        from flashtalk.serving.worker import build_engine, serve  # noqa: PLC0415
+
+        serve(Channel(socket.socket(fileno=handle)), build_engine, lambda: os._exit(0))
+    except BaseException:
+        _log.exception("a rank ended")
+        os._exit(1)
+    os._exit(0)
+
+
+def log_to_stderr() -> None:
+    """Warnings and worse of this process."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
 def die_with(parent: int) -> None:

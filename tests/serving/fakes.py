@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -16,18 +17,20 @@ import torch
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import from_tree, to_tree
 from flashtalk.engine.engine import EngineInfo
-from flashtalk.errors import CheckpointError, EngineError, InputError
+from flashtalk.errors import CheckpointError, EngineError, InputError, WorkerLost
 from flashtalk.serving.client import House
 from flashtalk.serving.launch import Rank
 from flashtalk.serving.local import ThreadRank
 from flashtalk.serving.protocol import Client
 from flashtalk.types import VideoChunk
 
-NUMBERLESS, REFUSED, BROKEN, DEADLY, STUCK, STARVED = 249, 250, 251, 252, 253, 254
-"""Portraits of visitors whose streams are no numbers, cannot be opened, fail, end their rank, hang, find no memory."""
+BEREFT, NUMBERLESS, REFUSED, BROKEN, DEADLY, STUCK, STARVED = 248, 249, 250, 251, 252, 253, 254
+"""Portraits of visitors whose streams lose another rank, are no numbers, cannot be opened, fail, end their rank, hang,
+find no memory."""
 
 CANARY = 128
-"""The portrait with which an engine is tried; an engine that `ails` then hangs, fails or paints something else."""
+"""The portrait with which an engine is tried; one that `ails` then hangs, fails or paints something else. One that
+"breaks" fails, and one that "sticks" hangs, at any portrait."""
 
 
 class FakeSession:
@@ -108,13 +111,15 @@ class FakeEngine:
             self.release.wait(60)
         if stamp == NUMBERLESS or (stamp == CANARY and self.ails == "fails"):
             raise EngineError("no picture", code="not_finite")
-        if stamp == BROKEN:
+        if stamp == BROKEN or self.ails == "breaks":
             raise ValueError("a secret of ours")
         if stamp == DEADLY:
             raise torch.AcceleratorError("an illegal memory access was encountered")
+        if stamp == BEREFT:
+            raise WorkerLost("rank 0 of 2 lost another rank", code="rank_lost")
         if stamp == STARVED:
             raise EngineError("this chunk did not fit into the device's memory", code="out_of_memory")
-        if stamp == STUCK:
+        if stamp == STUCK or self.ails == "sticks":
             self.release.wait(60)
 
     def on_progress(self, tell: Callable[[], None]) -> None:
@@ -136,10 +141,9 @@ class FakeHouse(House):
 
     broken = barren = False
 
-    def __init__(self, config: Config, ranks: int = 1) -> None:
+    def __init__(self, config: Config) -> None:
         self.engines: list[FakeEngine] = []
-        self._ranks: list[Rank] = []
-        self._world = ranks
+        self._ranks: deque[Rank] = deque(maxlen=config.parallel.ranks)
         super().__init__(config, self._begin)
         self.start()
 
@@ -147,11 +151,11 @@ class FakeHouse(House):
         """As a crash would."""
         self._ranks[rank].channel.close()
 
-    def _begin(self) -> list[Rank]:
+    def _begin(self) -> Rank:
         if self.barren:
             raise OSError("no process could be made")
-        self._ranks = [ThreadRank(self._build) for _ in range(self._world)]  # type: ignore[arg-type]
-        return self._ranks
+        self._ranks.append(ThreadRank(lambda config, _place: self._build(config)))  # type: ignore[arg-type,return-value]
+        return self._ranks[-1]
 
     def _build(self, config: Config) -> FakeEngine:
         if self.broken:

@@ -27,6 +27,7 @@ from flashtalk.errors import (
 from flashtalk.serving import supervisor
 from flashtalk.serving.seat import Seat
 from tests.serving.fakes import (
+    BEREFT,
     BROKEN,
     DEADLY,
     NUMBERLESS,
@@ -60,7 +61,8 @@ def house(config: Config) -> Iterator[FakeHouse]:
 
 @contextmanager
 def house_of(config: Config, ranks: int = 1, **serving: object) -> Iterator[FakeHouse]:
-    with FakeHouse(replace(config, serving=replace(config.serving, **serving)), ranks) as house:  # type: ignore[arg-type]
+    parallel = replace(config.parallel, ranks=ranks)
+    with FakeHouse(replace(config, parallel=parallel, serving=replace(config.serving, **serving))) as house:  # type: ignore[arg-type]
         yield house
 
 
@@ -231,8 +233,9 @@ def test_a_face_that_is_refused_leaves_no_seat_taken(house: FakeHouse) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_stream_that_kills_engines_is_given_up_and_its_neighbours_go_on(house: FakeHouse) -> None:
-    with house.open(face(1)) as neighbour, house.open(face(DEADLY)) as deadly:
+@pytest.mark.parametrize("stamp", [DEADLY, BEREFT])
+def test_a_stream_that_kills_engines_is_given_up_and_its_neighbours_go_on(house: FakeHouse, stamp: int) -> None:
+    with house.open(face(1)) as neighbour, house.open(face(stamp)) as deadly:
         neighbour.feed(sound(1, 1.0))
         assert is_own(neighbour.next(SOON_S), 1)  # type: ignore[arg-type]
         deadly.feed(sound(2, 1.0))
@@ -275,6 +278,17 @@ def test_a_group_that_loses_one_rank_is_replaced_as_a_whole(config: Config, rank
         seat.feed(sound(1, 2.0)[CHUNK:])
         assert is_own(seat.next(SOON_S), 1)  # type: ignore[arg-type]
         assert len(house.engines) == 4
+        assert house.status().generation == 2
+
+
+@pytest.mark.parametrize(("ails", "loss"), [("breaks", "wrong"), ("sticks", "hung")])
+def test_a_rank_that_fails_or_hangs_alone_loses_the_group(config: Config, ails: str, loss: str) -> None:
+    """One that failed is out of step: the next chunk would wait for it until the group counts as hanging."""
+    with house_of(config, ranks=3) as house, house.open(face(1)) as seat:
+        house.engines[2].ails = ails
+        seat.feed(sound(1, 1.0))
+        assert is_own(seat.next(SOON_S), 1)  # type: ignore[arg-type]
+        assert house.status().counts[loss] == 1
         assert house.status().generation == 2
 
 

@@ -18,6 +18,7 @@ from flashtalk.serving.messages import (
     Checked,
     Chunk,
     Close,
+    Done,
     Failed,
     Message,
     Open,
@@ -33,6 +34,7 @@ FRAMES = st_np.arrays(np.uint8, st.tuples(st.integers(0, 3), st.just(2), st.just
 MESSAGES = st.one_of(
     st.builds(Close, stream=NUMBERS),
     st.builds(Checked, stream=NUMBERS, fine=st.booleans()),
+    st.builds(Done, stream=NUMBERS, fine=st.booleans()),
     st.builds(Beat, progress=NUMBERS),
     st.builds(Failed, stream=NUMBERS, epoch=NUMBERS, error=st.text(), code=st.text(), message=st.text()),
     st.builds(Step, stream=NUMBERS, epoch=NUMBERS, samples=SOUND, end=st.booleans()),

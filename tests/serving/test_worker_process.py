@@ -34,8 +34,8 @@ from flashtalk.config_file import from_tree
 from flashtalk.serving.client import House
 from flashtalk.serving.launch import ProcessRank
 from flashtalk.serving.nursery import Nursery
-nursery = Nursery()
-house = House(from_tree(Config, json.load(open(sys.argv[1]))), lambda: [nursery.rank(), ProcessRank()]).start()
+makers = iter((Nursery().rank, ProcessRank))
+house = House(from_tree(Config, json.load(open(sys.argv[1]))), lambda: next(makers)()).start()
 sys.stdout.write("{} {}\\n".format(*house.status().processes))
 sys.stdout.flush()
 sys.stdin.read()
@@ -145,9 +145,9 @@ def test_errors_of_the_engine_arrive_as_what_they_are(house: Client, config: Con
 
 
 def test_no_process_outlives_its_app(config: Config, tmp_path: Path) -> None:
-    """A rank that was forked and one that was not; both are stopped, so that only the kernel can end them."""
+    """A group of one rank that was forked and one that was not, both stopped: only the kernel can end them."""
     settings, shared = tmp_path / "config.json", set(Path("/dev/shm").iterdir())
-    settings.write_text(json.dumps(to_tree(config)))
+    settings.write_text(json.dumps(to_tree(replace(config, parallel=replace(config.parallel, ranks=2)))))
     (tmp_path / "tmp").mkdir()
     app = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(settings)],
