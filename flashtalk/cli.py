@@ -17,6 +17,7 @@ import typer
 
 from flashtalk import __version__
 from flashtalk.cli_ranks import own_place, run_ranks
+from flashtalk.commands.bench_options import LADDER_FILE, read_counts, refuse_useless
 from flashtalk.commands.console import Screen, run_and_translate, set_up_logging
 from flashtalk.commands.settings import read_config, read_film_config
 from flashtalk.config import DEFAULT_SERVE_CONFIG
@@ -138,26 +139,79 @@ def doctor(
 def bench(
     config: ConfigFile = DEFAULT_SERVE_CONFIG,
     settings: Settings = None,
-    gpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="GPUs that compute one stream together.")] = None,
-    chunks: Annotated[int, typer.Option(min=1, metavar="N", help="Chunks to measure.")] = 10,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="N", help="GPUs that compute one stream together; with --ladder 1,2,4,8.")
+    ] = None,
+    chunks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Chunks to measure: 10, with --ladder 40.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, metavar="M", help="Measure so long instead, and how memory grows.")
     ] = None,
+    load: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Compute so long before: 0, with --ladder 20 seconds.")
+    ] = None,
+    ahead: Annotated[
+        bool, typer.Option("--ahead", help="Give the sound a chunk ahead, as files have it; else as live.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers there too.")
+    ] = None,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Measure the serve configs h200x*, side by side; logs go beside --json.")
+    ] = False,
+    rungs: Annotated[str | None, typer.Option(metavar="A,B", help="Of the ladder, or any other configs.")] = None,
+    eager: Annotated[bool, typer.Option("--eager/--no-eager", help="Exact rungs also without compiling.")] = True,
+    limit: Annotated[float, typer.Option(min=1, metavar="S", help="The longest that one rung may take.")] = 900.0,
+    earlier: Annotated[
+        list[Path] | None, typer.Option("--from", metavar="FILE", help="Show what earlier runs wrote; may be repeated.")
     ] = None,
     _verbose: Verbose = False,
 ) -> None:
     """Measure how fast a config is on this machine: frames a second, latency, memory."""
+    given = {"--from": earlier, "--ladder": ladder, "--gpus": gpus, "--set": settings, "--chunks": chunks}
+    own = None if config == DEFAULT_SERVE_CONFIG else config
+    refuse_useless({**given, "--config": own, "--minutes": minutes, "--load": load, "--ahead": ahead, "--rungs": rungs})
+    counts = read_counts(gpus)
+    if earlier:
+        from flashtalk.commands.bench_ladder import show_files
+
+        show_files(earlier, Screen(), json_file=json_file)
+        return
+    if ladder:
+        from flashtalk.commands.bench_ladder import LadderOrder, run_ladder
+
+        order = LadderOrder(
+            file=json_file or Path(LADDER_FILE),
+            rungs=tuple(rungs.split(",")) if rungs else (),
+            gpus=counts,
+            settings=tuple(settings or ()),
+            chunks=chunks or 40,
+            load_s=20.0 if load is None else load,
+            sound_ahead=ahead,
+            eager=eager,
+            limit_s=limit,
+        )
+        run_ladder(order, Screen())
+        return
     place = own_place()
-    ranks = gpus or (place and place.world)
+    ranks = counts[0] if counts else place and place.world
     chosen = read_config(config, [*(settings or []), *([f"parallel.ranks={ranks}"] if ranks else [])])
     if chosen.parallel.ranks > 1 and place is None:
         run_ranks(chosen.parallel.ranks, sys.argv[1:])
         return
     from flashtalk.commands.bench import bench
 
-    bench(chosen, Screen(), chunks=chunks, minutes=minutes, json_file=json_file, place=place)
+    bench(
+        chosen,
+        Screen(),
+        chunks=chunks or 10,
+        minutes=minutes,
+        load_s=load or 0.0,
+        sound_ahead=ahead,
+        json_file=json_file,
+        place=place,
+    )
 
 
 @app.command()

@@ -8,7 +8,7 @@ Legend (a tensor that crosses a function boundary ends in the letters of its dim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -175,8 +175,8 @@ class LatentCodec(Protocol):
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
         """Normalised latents -> pixels_BCFHW clamped to [-1, 1]."""
 
-    def decode_stream(self, latents_BCTHW: Tensor) -> Iterator[Tensor]:
-        """The same pixels, yielded latent frame by latent frame as soon as each is ready."""
+    def decode_stream(self, latents_BCTHW: Tensor, sizes: int | Sequence[int] = 1) -> Iterator[Tensor]:
+        """The same pixels in pieces, each yielded as soon as it is ready; sizes: latent frames of each piece."""
 
 
 def no_span(_name: str) -> AbstractContextManager[None]:

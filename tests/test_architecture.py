@@ -33,7 +33,13 @@ FLOORS = (
     ("app",),
 )
 
-MAY_READ_ENVIRONMENT = ("app.py", "flashtalk/serving/launch.py", "flashtalk/cli*.py", "train/launch.py")
+MAY_READ_ENVIRONMENT = (
+    "app.py",
+    "flashtalk/serving/launch.py",
+    "flashtalk/cli*.py",
+    "flashtalk/engine/compile_cache.py",  # torch takes the folder from there alone
+    "train/launch.py",
+)
 MAY_USE_DISTRIBUTED = ("flashtalk/parallel/*", "flashtalk/serving/*", "train/*")
 MAY_UNPICKLE = ("flashtalk/convert.py",)
 

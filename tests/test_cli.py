@@ -82,7 +82,14 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 WIRED = {
     "bench": (
         ["--config", "small.yaml", "--set", "stream.steps=2", "--chunks", "3", "--json", "out.json"],
-        {"chunks": 3, "minutes": None, "json_file": Path("out.json"), "place": None},
+        {
+            "chunks": 3,
+            "minutes": None,
+            "load_s": 0.0,
+            "sound_ahead": False,
+            "json_file": Path("out.json"),
+            "place": None,
+        },
     ),
     "plan": (["--set", "stream.steps=2", "--device", "h200"], {"device": "h200"}),
     "convert": (

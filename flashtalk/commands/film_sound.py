@@ -45,7 +45,7 @@ class Voice:
         """What is left, in order."""
         yield from self._ready()
         rate, done = self._session.stream.sample_rate, self._session.samples_fed
-        # Blocks of a second are shorter than a chunk, so that little sound waits in the session.
+        # Blocks of a second are shorter than a chunk, so that little sound waits in the session: under three chunks.
         blocks = iter(()) if self.ended else read_audio(self._path, sample_rate=rate, start_sample=done)
         for block_S, last in _with_last(blocks):
             self._session.push(block_S)
@@ -55,8 +55,11 @@ class Voice:
             yield from self._ready()
 
     def _ready(self) -> Iterator[VideoChunk]:
-        while self._session.ready():
-            yield self._session.step()
+        """Chunks whose sound is there with that of the next one, which a GPU encodes beside them."""
+        session, stream = self._session, self._session.stream
+        following = (stream.chunk_frames - stream.motion_frames) * stream.samples_per_frame
+        while session.ready() and (self.ended or session.samples_fed >= session.samples_needed + following):
+            yield session.step()
 
 
 class Track:

@@ -5,23 +5,25 @@ Needs no files and no libraries for sound and video: portrait and speech are dra
 
 from __future__ import annotations
 
-import platform
+import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-import psutil
 import torch
 
-from flashtalk import __version__
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import to_tree
+from flashtalk.engine.ceilings import Ceiling
 from flashtalk.engine.engine import Engine
+from flashtalk.engine.machine import machine, versions
 from flashtalk.engine.memory import Growth, MemoryLog, peak_rss_bytes
+from flashtalk.engine.work import Work
 from flashtalk.errors import ConfigError
+from flashtalk.parallel.exchange import gather
+from flashtalk.parallel.groups import Ranks
 from flashtalk.pipeline.session import Session
 
 T = TypeVar("T")
@@ -59,7 +61,7 @@ class BenchResult:
     """By name; `total` is the whole chunk, and a little more than the sum of the others."""
     slowest_chunk_s: float
     first_frame_s: float
-    """From the moment that a new session has the sound of its first chunk to that chunk's frames on the host."""
+    """From the moment that a new session has the sound of its first chunk to the first of its frames on the host."""
     first_frame_cold_s: float
     """The same for the first session of the engine, compilation included."""
     session_open_s: float
@@ -68,9 +70,9 @@ class BenchResult:
     engine_build_s: float
     """Reading (or drawing) the weights."""
     peak_rss_bytes: int
-    """The most memory of the process since it began."""
+    """The most memory of the process since it began; of several ranks the largest."""
     peak_device_bytes: int | None
-    """The most that torch held on the GPU; None on a CPU."""
+    """The most that torch held on the GPU, of several the fullest; None on a CPU."""
     growth: Growth | None
     trained: bool
     """False: random weights, good for times only."""
@@ -78,6 +80,16 @@ class BenchResult:
     machine: dict[str, Any]
     versions: dict[str, str]
     config: dict[str, Any]
+    load_s: float = 0.0
+    """Computing on the warm engine before the first chunk that counts."""
+    chunk_s: list[float] = field(default_factory=list)
+    """Each chunk that counts."""
+    sound_ahead: bool = False
+    """Whether the sound of the next chunk was there, as of a file; else each chunk waits for its own, as live."""
+    work: dict[str, Work] = field(default_factory=dict)
+    """What a chunk costs by stage, all ranks together: counted from the networks' code, not measured."""
+    ceilings: dict[str, Ceiling] = field(default_factory=dict)
+    """What the first rank's device reached alone right after the stream."""
 
     def to_tree(self) -> dict[str, Any]:
         """For JSON."""
@@ -90,28 +102,32 @@ def run_bench(
     chunks: int = 10,
     warmup: int = 2,
     minutes: float | None = None,
-    connect: Callable[[Config], Engine] = Engine,
+    load_s: float = 0.0,
+    sound_ahead: bool = False,
+    ranks: Ranks | None = None,
+    connect: Callable[[Config, Ranks | None], Engine] = Engine,
     progress: Progress = lambda _done, _total, _seconds: None,
 ) -> BenchResult:
     """Stream `chunks` chunks after `warmup` others, or as many as `minutes` of sound have, and measure.
 
-    `connect` makes the engine. Raises ConfigError for counts that measure nothing, and what the engine raises.
+    Before they count, the engine computes for `load_s` seconds, so that it is as hot as in service. See BenchResult for
+    `sound_ahead`. `connect` makes the engine. All `ranks` of a group call it. Raises ConfigError for counts that
+    measure nothing, and what the engine raises.
     """
     chunks = chunks if minutes is None else _chunks_in(config.stream, minutes * 60)
     if chunks < 1 or warmup < 1:
         raise ConfigError(f"a benchmark needs 1 chunk and 1 for warming up at least, not {chunks} and {warmup}")
     stream, speech = config.stream, SpeechLoop(config.stream.sample_rate)
     new_frames = stream.chunk_frames - stream.motion_frames
-    build_s, engine = _timed(lambda: connect(config))
+    build_s, engine = _timed(lambda: connect(config, ranks))
     with engine:
         info, device = asdict(engine.info), torch.device(engine.info.device)
-        cold = _open_and_step(engine, speech)
-        for _ in range(warmup - 1):
-            _feed_and_step(cold.session, speech)
-        times, growth = _stream(cold.session, speech, device, chunks, progress)
+        cold = _open_and_step(engine, _Feed(speech, sound_ahead))
+        loaded_s = _load(cold, warmup, load_s, ranks)
+        times, growth = _stream(cold, device, chunks, progress)
         cold.session.close()
-        warm = _open_and_step(engine, speech)
-    stages = times.summary()
+        warm = _open_and_step(engine, _Feed(speech, sound_ahead))
+    stages, (peak_rss, peak_device) = times.summary(), _peaks(device, ranks)
     return BenchResult(
         fps=new_frames / stages["total"].p50_s,
         real_time_factor=stages["total"].p50_s * stream.fps / new_frames,
@@ -119,20 +135,23 @@ def run_bench(
         chunks=chunks,
         warmup=warmup,
         stages=stages,
-        slowest_chunk_s=times.slowest_s,
+        slowest_chunk_s=max(times.each("total")),
         first_frame_s=warm.first_frame_s,
         first_frame_cold_s=cold.first_frame_s,
         session_open_s=warm.open_s,
         session_open_cold_s=cold.open_s,
         engine_build_s=build_s,
-        peak_rss_bytes=peak_rss_bytes(),
-        peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        peak_rss_bytes=peak_rss,
+        peak_device_bytes=peak_device if device.type == "cuda" else None,
         growth=growth,
         trained=info["trained"],
         engine=info,
         machine=machine(device),
         versions=versions(),
         config=to_tree(config),
+        load_s=loaded_s,
+        chunk_s=times.each("total"),
+        sound_ahead=sound_ahead,
     )
 
 
@@ -174,10 +193,9 @@ class Times:
             self._by_stage.setdefault(name, np.zeros(self._chunks))[self._done] = seconds
         self._done += 1
 
-    @property
-    def slowest_s(self) -> float:
-        """The worst chunk."""
-        return float(self._by_stage["total"].max())
+    def each(self, stage: str) -> list[float]:
+        """One number a chunk."""
+        return self._by_stage[stage].tolist()
 
     def summary(self) -> dict[str, StageTime]:
         """Median and 95th percentile."""
@@ -194,51 +212,87 @@ def draw_portrait(height: int, width: int, seed: int = 0) -> np.ndarray:
     return _stretched(rows.swapaxes(0, 1), width).swapaxes(0, 1).round().astype(np.uint8)
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """What it ran on."""
-    facts: dict[str, Any] = {
-        "cpu": _cpu_name(),
-        "cores": psutil.cpu_count(logical=False),
-        "threads": torch.get_num_threads(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-    if device.type == "cuda":
-        gpu = torch.cuda.get_device_properties(device)
-        facts |= {"gpu": gpu.name, "gpu_memory_bytes": gpu.total_memory}
-    return facts
+class _Feed:
+    """Gives a session its sound, chunk by chunk."""
 
+    def __init__(self, speech: SpeechLoop, ahead: bool) -> None:
+        self._speech, self._ahead = speech, ahead
+        self._given = 0
 
-def versions() -> dict[str, str]:
-    """Of what computes."""
-    found = {"flashtalk": __version__, "python": platform.python_version(), "torch": torch.__version__}
-    if torch.version.cuda:
-        found |= {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())}
-    return found
+    def give(self, session: Session) -> None:
+        """What its next chunk needs, or, ahead, that and the one after it."""
+        stream = session.stream
+        spare = self._ahead * (stream.chunk_frames - stream.motion_frames) * stream.samples_per_frame
+        missing = session.samples_needed + spare - self._given
+        session.push(self._speech.take(missing))
+        self._given += missing
 
 
 @dataclass(frozen=True)
 class _Start:
+    """A session after its first chunk, which took chunk_s."""
+
     session: Session
+    feed: _Feed
     open_s: float
     first_frame_s: float
+    chunk_s: float
+
+    def step(self) -> dict[str, float]:
+        """Another chunk: its times by stage."""
+        self.feed.give(self.session)
+        return dict(self.session.step().timings_s)
 
 
-def _open_and_step(engine: Engine, speech: SpeechLoop) -> _Start:
+def _open_and_step(engine: Engine, feed: _Feed) -> _Start:
     """A new session and its first chunk."""
-    stream = engine.config.stream
+    stream, came_s = engine.config.stream, list[float]()
     picture_HWC = draw_portrait(stream.height, stream.width)
     open_s, session = _timed(lambda: engine.open(picture_HWC, prompt=PROMPT))
-    return _Start(session, open_s, _feed_and_step(session, speech)["total"])
+    feed.give(session)
+    started = time.perf_counter()
+    chunk = session.step(lambda _frames_FHWC: came_s.append(time.perf_counter() - started))
+    return _Start(session, feed, open_s, came_s[0], chunk.timings_s["total"])
 
 
-def _stream(
-    session: Session, speech: SpeechLoop, device: torch.device, chunks: int, progress: Progress
-) -> tuple[Times, Growth | None]:
+def _load(cold: _Start, warmup: int, load_s: float, ranks: Ranks | None) -> float:
+    """Chunks that do not count: `warmup` with the first one, then so many that `load_s` passes; the seconds of all.
+
+    Ranks must compute equally many, so that the first one says how many that is, by its last chunk.
+    """
+    started, last_s = time.perf_counter(), cold.chunk_s
+    for _ in range(warmup - 1):
+        last_s = cold.step()["total"]
+    missing_s = load_s - cold.chunk_s - (time.perf_counter() - started)
+    for _ in range(_said_by_first(math.ceil(max(0.0, missing_s) / last_s), ranks)):
+        cold.step()
+    return cold.chunk_s + time.perf_counter() - started
+
+
+def _said_by_first(count: int, ranks: Ranks | None) -> int:
+    if ranks is None:
+        return count
+    with ranks.watch():
+        return int(ranks.from_first(lambda: torch.tensor([float(count)], device=ranks.device)))
+
+
+def _peaks(device: torch.device, ranks: Ranks | None) -> tuple[int, int]:
+    """The most memory of a process, and on a device; of all ranks."""
+    on_device = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    own = torch.tensor([[peak_rss_bytes(), on_device]], dtype=torch.float64, device=device)
+    if ranks:
+        with ranks.watch():
+            own = gather(own, 0, [1] * ranks.world, ranks.team)
+    rss, most = own.amax(0).tolist()
+    return int(rss), int(most)
+
+
+def _stream(start: _Start, device: torch.device, chunks: int, progress: Progress) -> tuple[Times, Growth | None]:
+    session = start.session
     times, memory = Times(chunks), MemoryLog(device, session.stream.fps)
     for done in range(chunks):
         memory.look(session.frames_done)
-        timings = _feed_and_step(session, speech)
+        timings = start.step()
         times.add(timings)
         progress(done + 1, chunks, timings["total"])
     memory.look(session.frames_done)
@@ -253,13 +307,6 @@ def _timed(make: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - started, made
 
 
-def _feed_and_step(session: Session, speech: SpeechLoop) -> dict[str, float]:
-    """Give the sound of one chunk and compute it; its times by stage."""
-    while not session.ready():
-        session.push(speech.take(session.stream.samples_per_frame))
-    return dict(session.step().timings_s)
-
-
 def _chunks_in(stream: StreamConfig, audio_s: float) -> int:
     return max(1, round(audio_s * stream.fps / (stream.chunk_frames - stream.motion_frames)))
 
@@ -270,15 +317,3 @@ def _stretched(picture_HWC: np.ndarray, rows: int) -> np.ndarray:
     low = np.minimum(at.astype(int), len(picture_HWC) - 2)
     part = (at - low)[:, None, None]
     return picture_HWC[low] * (1 - part) + picture_HWC[low + 1] * part
-
-
-def _cpu_name() -> str:
-    return next(iter(_cpu_models()), platform.processor() or "unknown")
-
-
-def _cpu_models() -> Iterator[str]:
-    """What Linux knows; other systems answer platform.processor()."""
-    facts = Path("/proc/cpuinfo")
-    if facts.is_file():
-        lines = facts.read_text(encoding="utf-8", errors="replace").splitlines()
-        yield from (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

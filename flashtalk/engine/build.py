@@ -1,6 +1,6 @@
-"""Config -> Networks, in a fixed order: meta, weights, fast path, attention, ranks, compile. Called by engine.py.
+"""Config -> Networks, in a fixed order: meta, weights, fast path, attention, ranks, compile, capture.
 
-Each later concern (capture) is one line in `build_networks`, attached from outside.
+Called by engine.py. Each concern is a line or two in `build_networks`, attached from outside.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from torch import nn
 from flashtalk.checkpoint import Checkpoint, DtypeOf, init_component, load_component, open_checkpoint
 from flashtalk.config import CheckpointConfig, Config, ModelConfig, RuntimeConfig
 from flashtalk.config_file import load_model_config, to_tree
+from flashtalk.engine.compile_cache import keep_compiled
 from flashtalk.engine.device import pick_device, pick_dtype
 from flashtalk.engine.fast import make_fast
+from flashtalk.engine.graphs import graph_sound
 from flashtalk.engine.ranks import holds_weights, parallelise
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.dit import DiT
@@ -39,12 +41,13 @@ def build_networks(config: Config, ranks: Ranks | None = None) -> Networks:
         lay_out(module, dtype)
     make_fast(modules, config.runtime)
     tokenizer, fingerprint = _tokenizer(config.model, checkpoint), _fingerprint(config, checkpoint, dtype)
-    networks = Networks.join(config.model, modules, tokenizer, device, fingerprint)
+    networks = Networks.join(config.model, modules, tokenizer, device, fingerprint, config.runtime)
     networks.dit.set_attention(select_attention(config.runtime.attention, device, dtype)[1])
     networks = parallelise(networks, config, ranks)
     if config.runtime.compile:
+        keep_compiled(config.runtime.compile_cache)
         apply_compile(networks.dit)
-    return networks
+    return graph_sound(networks) if config.runtime.cuda_graphs else networks
 
 
 def from_pretrained(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,13 @@ from flashtalk.models.dit import DiT
 from flashtalk.pipeline.colour import match_colour
 from flashtalk.pipeline.denoise import DrawNoise, Sampler, denoise
 from flashtalk.types import ColourReference, Conditioning, LatentCodec, Span, no_span
+
+GivePixels = Callable[[Tensor], None]
+"""give(pixels_BCFHW): some of the new frames, in their order, colour matched."""
+
+
+def no_one(_pixels_BCFHW: Tensor) -> None:
+    """Nobody waits for pixels before all are made."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,10 @@ def render_chunk(
     motion_frames: int,
     colour_strength: float,
     span: Span = no_span,
+    early: bool = False,
+    give: GivePixels = no_one,
 ) -> RenderedChunk:
-    """Denoise, decode, match colours, encode the last frames again.
+    """Denoise, decode, match colours, encode the last frames again; `early` and `give`: see hand_over.
 
     `windows` fix the number of frames F = 1 + stride * n; the first `motion_frames` repeat the past and are dropped.
     """
@@ -48,7 +57,14 @@ def render_chunk(
         reference = portrait.reference_CTHW[None, :, :latent_frames]
         latents = denoise(dit, sampler, draw, motion, reference, positions, conditioning.context, audio)
     pixels, next_motion = hand_over(
-        codec, latents, [portrait.colour], motion_frames=motion_frames, colour_strength=colour_strength, span=span
+        codec,
+        latents,
+        [portrait.colour],
+        motion_frames=motion_frames,
+        colour_strength=colour_strength,
+        span=span,
+        early=early,
+        give=give,
     )
     return RenderedChunk(pixels[0], next_motion[0])
 
@@ -61,12 +77,29 @@ def hand_over(
     motion_frames: int,
     colour_strength: float,
     span: Span = no_span,
+    early: bool = False,
+    give: GivePixels = no_one,
 ) -> tuple[Tensor, Tensor]:
-    """Latents of finished chunks, one colour reference each -> new pixels_BCFHW and motion_BCTHW of what follows."""
-    with span("decode"):
-        pixels = codec.decode(latents_BCTHW)[:, :, motion_frames:]
-    with span("colour"):
-        matched = [match_colour(*pair, colour_strength) for pair in zip(pixels, colours, strict=True)]
-        pixels = torch.stack(matched) if len(matched) > 1 else matched[0][None]
+    """Latents of finished chunks, one colour reference each -> new pixels_BCFHW and motion_BCTHW of what follows.
+
+    `give` gets the new pixels as soon as they are made; with `early` the first of them are made by themselves.
+    """
+    latent_frames = latents_BCTHW.shape[2]
+    sizes = first_apart(latent_frames, motion_frames, codec.temporal_stride) if early else (latent_frames,)
+    decoded, parts = codec.decode_stream(latents_BCTHW, sizes), list[Tensor]()
+    for _ in sizes:
+        with span("decode"):
+            pixels = next(decoded) if parts else next(decoded)[:, :, motion_frames:]
+        with span("colour"):
+            matched = [match_colour(*pair, colour_strength) for pair in zip(pixels, colours, strict=True)]
+            parts.append(torch.stack(matched) if len(matched) > 1 else matched[0][None])
+        give(parts[-1])
     with span("encode"):
+        pixels = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
         return pixels, codec.encode(pixels[:, :, -motion_frames:])
+
+
+def first_apart(latent_frames: int, motion_frames: int, stride: int) -> tuple[int, ...]:
+    """Latent frames in two pieces: as few as hold a new frame, and what is left."""
+    first = 2 + (motion_frames - 1) // stride
+    return (first, latent_frames - first) if first < latent_frames else (latent_frames,)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from flashtalk.config import ModelConfig
-from flashtalk.models.audio_encoder import AudioEncoder
+from flashtalk.config_overlap import OverlapConfig
 from flashtalk.models.build import Modules, served_codec
 from flashtalk.models.dit import DiT
 from flashtalk.models.text_encoder import Tokenizer
@@ -31,6 +31,13 @@ class PictureEncoder(Protocol):
         """RGB in [-1, 1] -> rows_BLD."""
 
 
+class SoundEncoder(Protocol):
+    """An AudioEncoder, or its twin."""
+
+    def __call__(self, samples_BS: Tensor, num_frames: int) -> Tensor:
+        """Mono at 16 kHz -> hidden [B, num_frames, layers, width]."""
+
+
 @dataclass(frozen=True)
 class Networks:
     """Weights on one device. Stateless: any number of sessions may share them."""
@@ -40,15 +47,23 @@ class Networks:
     codec: LatentCodec
     text_encoder: PromptEncoder
     image_encoder: PictureEncoder
-    audio_encoder: AudioEncoder
+    audio_encoder: SoundEncoder
     tokenizer: Tokenizer
     device: torch.device
     fingerprint: str
     """Names architecture, weights and precision: a saved session goes on only with the same."""
+    overlap: OverlapConfig = field(default_factory=OverlapConfig)
+    """What is done beside what."""
 
     @classmethod
     def join(
-        cls, config: ModelConfig, modules: Modules, tokenizer: Tokenizer, device: torch.device, fingerprint: str
+        cls,
+        config: ModelConfig,
+        modules: Modules,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        fingerprint: str,
+        overlap: OverlapConfig | None = None,
     ) -> Networks:
         """Networks of modules that were built together."""
         return cls(
@@ -61,6 +76,7 @@ class Networks:
             tokenizer=tokenizer,
             device=device,
             fingerprint=fingerprint,
+            overlap=overlap or OverlapConfig(),
         )
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:

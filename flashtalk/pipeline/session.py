@@ -7,7 +7,6 @@ All that differs between two visitors is in a Session; networks are shared and h
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -21,18 +20,21 @@ import torch
 from torch import Tensor
 
 from flashtalk.config import StreamConfig
-from flashtalk.errors import EngineError, InputError, SessionClosed
+from flashtalk.errors import InputError, SessionClosed
 from flashtalk.ops.clock import StageClock
 from flashtalk.ops.memory_guard import out_of_memory_as_error
+from flashtalk.ops.streams import SideStream
 from flashtalk.ops.transfer import to_host
 from flashtalk.pipeline import session_file
 from flashtalk.pipeline.chunk import render_chunk
-from flashtalk.pipeline.conditioning import conditioning_from_rows, make_conditioning, to_frames
+from flashtalk.pipeline.conditioning import check_portrait, conditioning_from_rows, make_conditioning
 from flashtalk.pipeline.denoise import build_sampler
+from flashtalk.pipeline.listener import Listener
 from flashtalk.pipeline.loudness import LoudnessGain
 from flashtalk.pipeline.networks import Networks
 from flashtalk.pipeline.noise import SeededNoise
-from flashtalk.pipeline.window import SoundWindow, audio_windows
+from flashtalk.pipeline.outlet import OnFrames, Outlet, check_finite, keep_quiet
+from flashtalk.pipeline.window import SoundWindow
 from flashtalk.types import Conditioning, NoiseSource, Portrait, VideoChunk, WindowSource
 
 REWINDABLE_CHUNKS = 4
@@ -68,7 +70,7 @@ class Session:
     ) -> None:
         self.stream = stream
         self._networks = networks
-        self._check_portrait(conditioning.portrait)
+        check_portrait(conditioning.portrait, networks.codec, stream)
         self._colour_strength = stream.colour_strength
         self._conditioning = conditioning
         self._noise = noise or SeededNoise(stream.seed, networks.device)
@@ -79,6 +81,9 @@ class Session:
         self._progress = Progress(0, 0, conditioning.portrait.motion_CTHW, fresh=True)
         self._rewind: deque[tuple[Progress, dict[str, np.ndarray]]] = deque(maxlen=REWINDABLE_CHUNKS)
         self._clock = StageClock(networks.device)
+        self._out = SideStream(networks.device, "frames", on=networks.overlap.copy_beside)
+        ahead = networks.overlap.audio_ahead and windows is None and networks.device.type == "cuda"
+        self._listener = Listener(stream, SideStream(networks.device, "sound") if ahead else None)
         self._ended = False
         self._closed = False
 
@@ -112,15 +117,18 @@ class Session:
         return self._sound.end >= self.samples_needed
 
     @torch.inference_mode()
-    def step(self) -> VideoChunk:
-        """Compute the next chunk; `ready()` must hold. After an error nothing has moved: it may be tried again."""
+    def step(self, on_frames: OnFrames = keep_quiet) -> VideoChunk:
+        """Compute the next chunk; `ready()` must hold. After an error nothing has moved: it may be tried again.
+
+        `on_frames` gets the chunk's frames in one or two pieces (`runtime.early_frames`) while the rest is computed.
+        """
         self._check_alive()
         assert self.ready(), "step() without enough sound"
         before = (self._progress, self._sound.state())
         with self._lock, out_of_memory_as_error("this chunk"):
             self._clock.clear()
             started = time.perf_counter()
-            frames, motion = self._compute()
+            frames, motion = self._compute(on_frames)
             timings = self._clock.read() | {"total": time.perf_counter() - started}
         self._rewind.append(before)
         return self._advance(frames, motion, timings)
@@ -153,7 +161,7 @@ class Session:
     def set_portrait(self, portrait: Portrait) -> None:
         """Cut to another portrait with the next chunk. The prompt stays; `engine.portrait(...)` makes portraits."""
         self._check_open()
-        self._check_portrait(portrait)
+        check_portrait(portrait, self._networks.codec, self.stream)
         with torch.inference_mode(), self._lock:
             self._conditioning = conditioning_from_rows(self._networks, portrait, self._conditioning.text_LD)
         self._rewind.clear()
@@ -245,11 +253,13 @@ class Session:
         while self.ready():
             yield self.step()
 
-    def _compute(self) -> tuple[np.ndarray, Tensor]:
+    def _compute(self, on_frames: OnFrames) -> tuple[np.ndarray, Tensor]:
         networks, stream, span, now = self._networks, self.stream, self._clock.span, self._progress
         frames = stream.first_chunk_frames if now.fresh else stream.chunk_frames
         with span("audio"):
             windows = self._windows(now.chunk_index, frames)
+        shown = -(-self._sound.end // stream.samples_per_frame) - now.frame
+        outlet = Outlet(frames - stream.motion_frames, shown, self._out, on_frames, span)
         latent_frames = 1 + (frames - 1) // networks.codec.temporal_stride
         shape = (now.motion_CTHW.shape[0], latent_frames, *now.motion_CTHW.shape[2:])
         chunk = render_chunk(
@@ -263,24 +273,27 @@ class Session:
             motion_frames=stream.motion_frames,
             colour_strength=self._colour_strength,
             span=span,
+            early=networks.overlap.early_frames,
+            give=outlet.put,
         )
-        with span("host"):
-            total = chunk.pixels_CFHW.sum() + chunk.motion_CTHW.sum()  # NaN or inf if anything in them is
-            frames_FHWC = to_host(to_frames(chunk.pixels_CFHW)).numpy()
+        total = to_host(chunk.motion_CTHW.sum())  # NaN or inf if anything in them is
+        if self._listener.works_ahead:
+            self._listen_ahead()
+        frames_FHWC = outlet.wait()
         if networks.device.type == "cuda":
-            torch.cuda.synchronize(networks.device)
-        if not math.isfinite(total.item()):
-            raise EngineError("the networks gave no picture for this chunk; open the stream again", code="not_finite")
+            torch.cuda.current_stream(networks.device).synchronize()
+        check_finite(total)
         return frames_FHWC, chunk.motion_CTHW
 
     def _listen(self, _chunk_index: int, frames: int) -> Tensor:
-        networks, stream = self._networks, self.stream
-        _, end = self._next_span()
-        heard = self._sound.hear_until((end + stream.lookahead_frames) * stream.samples_per_frame)
-        context_frames = round(stream.audio_context_s * stream.fps)
-        hidden = networks.audio_encoder(torch.from_numpy(heard)[None].to(networks.device), context_frames)
-        first = context_frames - stream.lookahead_frames - frames
-        return audio_windows(hidden, first, frames, networks.config.dit.audio_window)
+        return self._listener.windows(self._networks, self._sound.hear_until(self.samples_needed), frames)
+
+    def _listen_ahead(self) -> None:
+        """Begin with the sound of the chunk after the one in work, if it is there."""
+        stream, (_, start) = self.stream, self._next_span()
+        needed = self.samples_needed + (stream.chunk_frames - stream.motion_frames) * stream.samples_per_frame
+        if self._sound.end >= needed or (self._ended and self._sound.end > start * stream.samples_per_frame):
+            self._listener.begin(self._networks, self._sound.peek_until(needed), stream.chunk_frames)
 
     def _advance(self, frames_FHWC: np.ndarray, motion_CTHW: Tensor, timings_s: dict[str, float]) -> VideoChunk:
         per_frame = self.stream.samples_per_frame
@@ -302,18 +315,6 @@ class Session:
         stream, start = self.stream, self._progress.frame
         frames = stream.first_chunk_frames if self._progress.fresh else stream.chunk_frames
         return start, start + frames - stream.motion_frames
-
-    def _check_portrait(self, portrait: Portrait) -> None:
-        stream, codec = self.stream, self._networks.codec
-        cells = (stream.height // codec.spatial_stride, stream.width // codec.spatial_stride)
-        latent_frames = 1 + (stream.chunk_frames - 1) // codec.temporal_stride
-        given = tuple(portrait.reference_CTHW.shape[1:])
-        if given != (latent_frames, *cells):
-            raise InputError(
-                f"this portrait was prepared for {given} latents; a stream of {stream.width}x{stream.height} with "
-                f"{stream.chunk_frames} frames a chunk needs {(latent_frames, *cells)}: prepare it with this stream",
-                code="portrait_size",
-            )
 
     def _check_open(self) -> None:
         self._check_alive()

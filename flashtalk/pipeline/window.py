@@ -41,6 +41,13 @@ class SoundWindow:
         missing = max(0, end - self._heard_end)
         return np.concatenate((self._heard, np.zeros(missing, np.float32)))[-self._context_samples :]
 
+    def peek_until(self, end: int) -> np.ndarray:
+        """What `hear_until` will give later, while nothing has happened yet."""
+        before = self.state()
+        heard = self.hear_until(end)
+        self.restore(before, self._raw)
+        return heard
+
     def take(self, start: int, end: int) -> np.ndarray:
         """The raw samples [start, end) that go out with a chunk, fewer when the sound ends before."""
         assert start == self._raw_start, f"chunk starts at {start}, waiting sound at {self._raw_start}"

@@ -6,20 +6,25 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from flashtalk.config import Config
+from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import from_tree, replace
+from flashtalk.engine import bench as bench_module
 from flashtalk.engine import memory as memory_module
 from flashtalk.engine.bench import BenchResult, SpeechLoop, Times, draw_portrait, run_bench
 from flashtalk.engine.engine import Engine
 from flashtalk.engine.memory import MemoryLog
 from flashtalk.engine.plan import plan
 from flashtalk.errors import ConfigError
+from flashtalk.parallel.groups import Ranks
 from tests.source import ROOT
 
 CHUNKS = 3
@@ -80,14 +85,97 @@ def test_stages_are_those_of_a_plan(result: BenchResult, tiny_config: Config) ->
     assert {stage.name for stage in plan(tiny_config).stages} | {"total"} == set(result.stages)
 
 
+def test_the_engine_is_loaded_before_it_counts(tiny_config: Config) -> None:
+    result = run_bench(replace(tiny_config, {"stream.steps": 2}), chunks=2, warmup=1, load_s=0.6)
+    assert result.chunks == len(result.chunk_s) == 2
+    assert 0.5 < result.load_s < 3.0
+    assert result.stages["total"].p50_s == pytest.approx(np.median(result.chunk_s))
+    assert result.slowest_chunk_s == max(result.chunk_s)
+
+
+class Heard:
+    """A session that notes how much sound it has before each chunk."""
+
+    def __init__(self, stream: StreamConfig) -> None:
+        self.stream, self.samples_needed, self.pushed = stream, stream.first_chunk_frames, 0
+        self.sound: list[int] = []
+
+    def push(self, samples: np.ndarray) -> None:
+        self.pushed += len(samples)
+
+    def step(self) -> None:
+        self.sound.append(self.pushed - self.samples_needed)
+        self.samples_needed += (self.stream.chunk_frames - self.stream.motion_frames) * self.stream.samples_per_frame
+
+
+def test_sound_comes_chunk_by_chunk_or_a_chunk_ahead(tiny_config: Config) -> None:
+    for ahead, spare in ((False, 0), (True, 28 * 640)):
+        session = Heard(tiny_config.stream)
+        feed = bench_module._Feed(SpeechLoop(16000), ahead)
+        for _ in range(3):
+            feed.give(session)  # type: ignore[arg-type]
+            session.step()
+        assert session.sound == [spare] * 3
+    result = run_bench(replace(tiny_config, {"stream.steps": 2}), chunks=1, warmup=1, sound_ahead=True)
+    assert result.sound_ahead
+
+
+class Slow(Heard):
+    """Its engine too: the second half of the frames is a twentieth of a second later."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.stream)
+        self.config = config
+
+    def open(self, _picture_HWC: np.ndarray, prompt: str) -> Slow:
+        assert prompt
+        return self
+
+    def step(self, on_frames: Callable[[object], None] = lambda _frames: None) -> Any:
+        on_frames(None)
+        time.sleep(0.05)
+        on_frames(None)
+        return type("Chunk", (), {"timings_s": {"total": 0.05}})
+
+
+def test_the_first_frame_is_the_first_that_leaves(tiny_config: Config) -> None:
+    start = bench_module._open_and_step(Slow(tiny_config), bench_module._Feed(SpeechLoop(16000), False))  # type: ignore[arg-type]
+    assert start.first_frame_s < 0.04
+    assert start.chunk_s == 0.05
+
+
+class Chatty:
+    """A group whose first rank says so many chunks, and whose other rank holds so much memory."""
+
+    world, device, team = 2, torch.device("cpu"), None
+    watch = nullcontext
+
+    def from_first(self, _make: object) -> torch.Tensor:
+        return torch.tensor([7.0])
+
+
+def test_ranks_compute_as_many_chunks_as_the_first_says() -> None:
+    assert bench_module._said_by_first(5, None) == 5
+    assert bench_module._said_by_first(5, Chatty()) == 7  # type: ignore[arg-type]
+
+
+def test_memory_is_that_of_the_fullest_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(own: torch.Tensor, *_others: object) -> torch.Tensor:
+        return torch.cat((own, torch.tensor([[1e12, 5.0]], dtype=torch.float64)))
+
+    monkeypatch.setattr(bench_module, "gather", both)
+    assert bench_module._peaks(torch.device("cpu"), Chatty()) == (10**12, 5)  # type: ignore[arg-type]
+    assert 50e6 < bench_module._peaks(torch.device("cpu"), None)[0] < 100e9
+
+
 def test_minutes_are_minutes_of_sound(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """And memory is followed over them."""
     monkeypatch.setattr(memory_module, "SETTLE_S", 2.0)
     monkeypatch.setattr(memory_module, "SAMPLE_EVERY_S", 1.0)
     engines = []
 
-    def connect(config: Config) -> Engine:
-        engines.append(Engine(config))
+    def connect(config: Config, ranks: Ranks | None) -> Engine:
+        engines.append(Engine(config, ranks))
         return engines[0]
 
     config = replace(tiny_config, {"stream.steps": 2})
@@ -118,7 +206,7 @@ import sys
 sys.modules.update(dict.fromkeys(("av", "cv2", "soundfile"), None))
 from flashtalk.engine.bench import run_bench
 from tests.conftest import build_tiny_config
-from flashtalk.config import LightCodecConfig
+from flashtalk.config_codec import LightCodecConfig
 light = LightCodecConfig(latent_channels=8, encoder_width=4, decoder_widths=(4, 4, 4, 4))
 print(run_bench(build_tiny_config("tiny", light), chunks=1, warmup=1).fps)
 """
@@ -171,7 +259,7 @@ def test_percentiles_are_over_chunks() -> None:
         times.add({"total": seconds, "decode": seconds / 2})
     assert times.summary()["total"].p50_s == 3.0
     assert times.summary()["decode"].p95_s == pytest.approx(np.percentile([0.5, 1, 1.5, 2, 5], 95))
-    assert times.slowest_s == 10.0
+    assert times.each("total") == [1.0, 2.0, 3.0, 4.0, 10.0]
 
 
 class Process:

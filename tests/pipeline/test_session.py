@@ -21,6 +21,7 @@ from flashtalk.config_file import to_tree
 from flashtalk.errors import EngineError, InputError, SessionClosed
 from flashtalk.pipeline.conditioning import make_portrait
 from flashtalk.pipeline.networks import Networks
+from flashtalk.pipeline.outlet import OnFrames
 from flashtalk.pipeline.session import REWINDABLE_CHUNKS, Session
 from flashtalk.types import VideoChunk
 from tests.pipeline.conftest import OpenSession, picture_of, speech
@@ -302,8 +303,8 @@ def test_a_chunk_that_failed_may_be_tried_again(open_session: OpenSession) -> No
     session.push(sound)
     chunks, compute = [session.step()], session._compute
 
-    def fail_late() -> tuple[np.ndarray, torch.Tensor]:
-        compute()
+    def fail_late(on_frames: OnFrames) -> tuple[np.ndarray, torch.Tensor]:
+        compute(on_frames)
         raise torch.OutOfMemoryError("no room")
 
     session._compute = fail_late  # type: ignore[method-assign]
@@ -327,7 +328,7 @@ def count_only(session: Session) -> Session:
     """The same session with its networks left out: for laws of length, over long sounds."""
     first, motion = session.stream.first_chunk_frames - 5, session._progress.motion_CTHW
 
-    def compute() -> tuple[np.ndarray, object]:
+    def compute(_on_frames: OnFrames) -> tuple[np.ndarray, object]:
         frames = first if session._progress.fresh else 28
         return np.zeros((frames, 8, 8, 3), np.uint8), motion
 

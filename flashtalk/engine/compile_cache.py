@@ -1,0 +1,36 @@
+"""Where compiled kernels stay between starts. Called by build.py before anything is compiled."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from flashtalk.errors import ConfigError
+
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""torch takes the folder from the environment alone, Triton's inside of it, and hands it to processes that compile."""
+AUTO, OFF = "auto", "off"
+
+_log = logging.getLogger(__name__)
+
+
+def keep_compiled(where: str) -> None:
+    """Make torch.compile keep its results in the folder that `runtime.compile_cache` names, and find them there.
+
+    It is for this user alone, since what lies there is run. Raises ConfigError if a folder that was named cannot be
+    made; without one of its own, torch compiles into a temporary folder.
+    """
+    if where == OFF or (where == AUTO and VARIABLE in os.environ):
+        return
+    try:
+        folder = Path.home() / ".cache" / "flashtalk" / "compiled" if where == AUTO else Path(where).absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        if where != AUTO:
+            raise ConfigError(
+                f"runtime.compile_cache '{where}' is no folder ({error}); name one, auto or off"
+            ) from None
+        _log.warning("compiled kernels are not kept between starts: %s", error)
+        return
+    os.environ[VARIABLE] = str(folder)
