@@ -295,7 +295,9 @@ class Seat:
         self._sent, self._finished = saved.start, saved.ended
 
     def _step(self) -> Step:
-        end = min(self._sound.end, self._border.needs)
+        chunk = (self.config.chunk_frames - self.config.motion_frames) * self.config.samples_per_frame
+        # A chunk more than is needed: an engine with room to work ahead begins with its sound.
+        end = min(self._sound.end, self._border.needs + chunk)
         is_last = self._finished and end == self._sound.end and not self._end_sent
         samples = self._sound.read(self._sent, end)
         self._sent, self._end_sent = max(self._sent, end), self._end_sent or is_last
