@@ -173,6 +173,8 @@ class StreamConfig:
     lookahead_frames: int = 0
     """Sound after a chunk that its last frames may hear: 0 is live; files can afford more at no cost but latency."""
     colour_strength: float = 1.0
+    bridge_frames: int = 0
+    """New frames over which a chunk's first difference from the last frame shown fades; 0 is the paper's way."""
     loudness_lufs: float | None = -23.0
     """Loudness that the model hears (pipeline/loudness.py); null leaves the sound as it is."""
     seed: int = 0
@@ -194,6 +196,9 @@ class StreamConfig:
                 f"motion_frames {self.motion_frames} must be at most half of a chunk's frames ({shortest}): the next "
                 "chunk goes on from as many new ones"
             )
+        longest = shortest - 2 * self.motion_frames
+        if not 0 <= self.bridge_frames <= longest:
+            yield f"bridge_frames {self.bridge_frames} must lie in 0..{longest}: the next chunk goes on from later ones"
         if self.lookahead_frames < 0:
             yield f"lookahead_frames {self.lookahead_frames} must not be negative"
         context_frames = self.audio_context_s * self.fps

@@ -28,6 +28,7 @@ MAY_BE_ZERO = [
     "seed",
     "init_seed",
     "lookahead_frames",
+    "bridge_frames",
     "line",
     "colour_strength",
     "loudness_lufs",

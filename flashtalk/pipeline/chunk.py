@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.models.dit import DiT
+from flashtalk.pipeline.bridge import Bridge
 from flashtalk.pipeline.colour import match_colour
 from flashtalk.pipeline.denoise import DrawNoise, Sampler, denoise
 from flashtalk.types import ColourReference, Conditioning, LatentCodec, Span, no_span
@@ -41,10 +42,11 @@ def render_chunk(
     motion_frames: int,
     colour_strength: float,
     span: Span = no_span,
+    bridge: Bridge | None = None,
     early: bool = False,
     give: GivePixels = no_one,
 ) -> RenderedChunk:
-    """Denoise, decode, match colours, encode the last frames again; `early` and `give`: see hand_over.
+    """Denoise, decode, match colours, encode the last frames again; `bridge`, `early` and `give`: see hand_over.
 
     `windows` fix the number of frames F = 1 + stride * n; the first `motion_frames` repeat the past and are dropped.
     """
@@ -63,6 +65,7 @@ def render_chunk(
         motion_frames=motion_frames,
         colour_strength=colour_strength,
         span=span,
+        bridge=bridge,
         early=early,
         give=give,
     )
@@ -77,26 +80,36 @@ def hand_over(
     motion_frames: int,
     colour_strength: float,
     span: Span = no_span,
+    bridge: Bridge | None = None,
     early: bool = False,
     give: GivePixels = no_one,
 ) -> tuple[Tensor, Tensor]:
     """Latents of finished chunks, one colour reference each -> new pixels_BCFHW and motion_BCTHW of what follows.
 
-    `give` gets the new pixels as soon as they are made; with `early` the first of them are made by themselves.
+    `give` gets the new pixels as soon as they are made; with `early` the first of them are made by themselves. `bridge`
+    leads from the last frame shown to them.
     """
     latent_frames = latents_BCTHW.shape[2]
     sizes = first_apart(latent_frames, motion_frames, codec.temporal_stride) if early else (latent_frames,)
     decoded, parts = codec.decode_stream(latents_BCTHW, sizes), list[Tensor]()
     for _ in sizes:
         with span("decode"):
-            pixels = next(decoded) if parts else next(decoded)[:, :, motion_frames:]
+            pixels = next(decoded)
+            past, new = (0, pixels) if parts else (motion_frames, pixels[:, :, motion_frames:])
         with span("colour"):
-            matched = [match_colour(*pair, colour_strength) for pair in zip(pixels, colours, strict=True)]
-            parts.append(torch.stack(matched) if len(matched) > 1 else matched[0][None])
+            if bridge and past:
+                bridge.begin(_matched(pixels[:, :, past - 1 : past], colours, colour_strength))
+            matched = _matched(new, colours, colour_strength)
+            parts.append(bridge.across(matched) if bridge else matched)
         give(parts[-1])
     with span("encode"):
         pixels = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
         return pixels, codec.encode(pixels[:, :, -motion_frames:])
+
+
+def _matched(pixels_BCFHW: Tensor, colours: Sequence[ColourReference], strength: float) -> Tensor:
+    matched = [match_colour(*pair, strength) for pair in zip(pixels_BCFHW, colours, strict=True)]
+    return torch.stack(matched) if len(matched) > 1 else matched[0][None]
 
 
 def first_apart(latent_frames: int, motion_frames: int, stride: int) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from flashtalk.ops.memory_guard import out_of_memory_as_error
 from flashtalk.ops.streams import SideStream
 from flashtalk.ops.transfer import to_host
 from flashtalk.pipeline import session_file
+from flashtalk.pipeline.bridge import Bridge
 from flashtalk.pipeline.chunk import render_chunk
 from flashtalk.pipeline.conditioning import check_portrait, conditioning_from_rows, make_conditioning
 from flashtalk.pipeline.denoise import build_sampler
@@ -34,7 +35,7 @@ from flashtalk.pipeline.loudness import LoudnessGain
 from flashtalk.pipeline.networks import Networks
 from flashtalk.pipeline.noise import SeededNoise
 from flashtalk.pipeline.outlet import OnFrames, Outlet, check_finite, keep_quiet
-from flashtalk.pipeline.window import SoundWindow
+from flashtalk.pipeline.window import SoundWindow, check_samples
 from flashtalk.types import Conditioning, NoiseSource, Portrait, VideoChunk, WindowSource
 
 REWINDABLE_CHUNKS = 4
@@ -53,6 +54,8 @@ class Progress:
     """Motion latents of the next chunk: of the portrait at first (T = 1), of the last frames later."""
     fresh: bool
     """Whether the next chunk starts from the portrait (a stream's first, or after a change of portrait)."""
+    shown_HWC: np.ndarray | None = None
+    """The last frame of the chunk before, uint8, where `stream.bridge_frames` wants it."""
 
 
 class Session:
@@ -183,6 +186,8 @@ class Session:
         arrays = self._sound.state() | {"waiting": waiting_S}
         tensors |= {f"sound.{name}": torch.from_numpy(array) for name, array in arrays.items()}
         tensors |= session_file.portrait_tensors(portrait)
+        if now.shown_HWC is not None:
+            tensors["progress.shown"] = torch.from_numpy(now.shown_HWC)
         header = session_file.Header(
             fingerprint=self._networks.fingerprint,
             stream=self.stream,
@@ -206,7 +211,9 @@ class Session:
         portrait = session_file.portrait_from(on_device)
         session = cls(networks, header.stream, conditioning_from_rows(networks, portrait, on_device["text"]), lock=lock)
         session._colour_strength, session._ended = header.colour_strength, header.ended
-        session._progress = Progress(header.chunk_index, header.frame, on_device["progress.motion"], header.fresh)
+        shown_HWC = tensors["progress.shown"].numpy() if "progress.shown" in tensors else None
+        motion_CTHW = on_device["progress.motion"]
+        session._progress = Progress(header.chunk_index, header.frame, motion_CTHW, header.fresh, shown_HWC)
         sound = {k.removeprefix("sound."): v.numpy() for k, v in tensors.items() if k.startswith("sound.")}
         session._sound.restore(sound, sound.pop("waiting"))
         return session
@@ -273,6 +280,7 @@ class Session:
             motion_frames=stream.motion_frames,
             colour_strength=self._colour_strength,
             span=span,
+            bridge=self._bridge(),
             early=networks.overlap.early_frames,
             give=outlet.put,
         )
@@ -284,6 +292,12 @@ class Session:
             torch.cuda.current_stream(networks.device).synchronize()
         check_finite(total)
         return frames_FHWC, chunk.motion_CTHW
+
+    def _bridge(self) -> Bridge | None:
+        shown_HWC = None if self._progress.fresh else self._progress.shown_HWC
+        if shown_HWC is None or not self.stream.bridge_frames:
+            return None
+        return Bridge(shown_HWC, self.stream.bridge_frames, self._networks.device)
 
     def _listen(self, _chunk_index: int, frames: int) -> Tensor:
         return self._listener.windows(self._networks, self._sound.hear_until(self.samples_needed), frames)
@@ -300,7 +314,8 @@ class Session:
         now = self._progress
         samples = self._sound.take(now.frame * per_frame, (now.frame + len(frames_FHWC)) * per_frame)
         shown = -(-len(samples) // per_frame)
-        self._progress = Progress(now.chunk_index + 1, now.frame + shown, motion_CTHW, fresh=False)
+        last_HWC = frames_FHWC[-1].copy() if self.stream.bridge_frames else None
+        self._progress = Progress(now.chunk_index + 1, now.frame + shown, motion_CTHW, fresh=False, shown_HWC=last_HWC)
         return VideoChunk(
             now.chunk_index,
             now.frame,
@@ -324,21 +339,6 @@ class Session:
     def _check_alive(self) -> None:
         if self._closed:
             raise SessionClosed("this session is closed; open a new one")
-
-
-def check_samples(samples_S: np.ndarray) -> None:
-    """Raises InputError unless it is sound: floats in one dimension, all finite."""
-    if samples_S.ndim != 1 or samples_S.dtype.kind != "f":
-        raise InputError(
-            f"sound must be a float array of one dimension, not {samples_S.dtype} {samples_S.shape}; "
-            "flashtalk.media.audio.clean_pcm converts other kinds",
-            code="audio_shape",
-        )
-    if not np.isfinite(samples_S).all():
-        raise InputError(
-            "the sound holds samples that are not finite numbers; flashtalk.media.audio.clean_pcm mends them",
-            code="audio_not_finite",
-        )
 
 
 def _gain(stream: StreamConfig) -> LoudnessGain | None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashtalk.errors import InputError
 from flashtalk.pipeline.loudness import LoudnessGain
 
 
@@ -93,3 +94,18 @@ def audio_windows(hidden_BFLD: Tensor, first_frame: int, frames: int, neighbours
     centre = torch.arange(first_frame, first_frame + frames, device=device)[:, None]
     index = (centre + torch.arange(-reach, reach + 1, device=device)).clamp(0, last)
     return hidden_BFLD[:, index].flatten(3)
+
+
+def check_samples(samples_S: np.ndarray) -> None:
+    """Raises InputError unless it is sound: floats in one dimension, all finite."""
+    if samples_S.ndim != 1 or samples_S.dtype.kind != "f":
+        raise InputError(
+            f"sound must be a float array of one dimension, not {samples_S.dtype} {samples_S.shape}; "
+            "flashtalk.media.audio.clean_pcm converts other kinds",
+            code="audio_shape",
+        )
+    if not np.isfinite(samples_S).all():
+        raise InputError(
+            "the sound holds samples that are not finite numbers; flashtalk.media.audio.clean_pcm mends them",
+            code="audio_not_finite",
+        )

@@ -21,7 +21,8 @@ from flashtalk.config import StreamConfig
 from flashtalk.config_app import ServingConfig
 from flashtalk.config_file import to_tree
 from flashtalk.errors import EngineError, FlashTalkError, InputError, SessionClosed, WorkerLost
-from flashtalk.pipeline.session import REWINDABLE_CHUNKS, check_samples
+from flashtalk.pipeline.session import REWINDABLE_CHUNKS
+from flashtalk.pipeline.window import check_samples
 from flashtalk.serving.messages import Chunk, Failed, Open, Opened, Restore, Step
 from flashtalk.serving.saved_stream import SavedStream, write_stream
 from flashtalk.serving.scheduler import Pace
