@@ -196,7 +196,7 @@ class StreamConfig:
                 f"motion_frames {self.motion_frames} must be at most half of a chunk's frames ({shortest}): the next "
                 "chunk goes on from as many new ones"
             )
-        longest = shortest - 2 * self.motion_frames
+        longest = self.chunk_frames - 2 * self.motion_frames  # a first chunk has no bridge
         if not 0 <= self.bridge_frames <= longest:
             yield f"bridge_frames {self.bridge_frames} must lie in 0..{longest}: the next chunk goes on from later ones"
         if self.lookahead_frames < 0:

@@ -42,15 +42,21 @@ def grey(_name: str, _owner: str) -> np.ndarray:
 
 
 @dataclass
-class Server:
-    """A live server in this process."""
+class Address:
+    """Of a live server on this machine."""
 
     port: int
-    sessions: LiveSessions
 
     @property
     def address(self) -> str:
         return f"ws://127.0.0.1:{self.port}/live/socket"
+
+
+@dataclass
+class Server(Address):
+    """A live server in this process."""
+
+    sessions: LiveSessions
 
 
 @contextmanager
@@ -161,7 +167,7 @@ class Talker:
 
 
 def talk(
-    server: Server,
+    server: Address,
     act: Callable[[Talker], Awaitable[None]],
     *,
     lazy: bool = False,

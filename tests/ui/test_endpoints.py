@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
+from flashtalk.ui.live.messages import Kind
 from tests.source import ROOT
 from tests.ui.kit import Served
+from tests.ui.live_kit import RATE, Address, Talker, talk
 
 FACE = ROOT / "assets/portraits/omar.png"
 VOICE = ROOT / "assets/speech/english-human-sorry.wav"
@@ -138,3 +141,30 @@ def test_films_need_their_token(served: Served) -> None:
     assert status_of(f"{served.url}/ft/public/static/icon.png") == 200
     assert status_of(f"{served.url}/gradio_api/file={served.folder / 'secret'}") == 403
     assert status_of(f"{served.url}/gradio_api/file=/etc/hostname") == 403
+
+
+# The live socket.
+
+
+def test_a_program_talks_live_with_a_face_of_its_own(remote: Remote, served: Served) -> None:
+    """What the endpoint tells is all that a program needs: pictures of its own size come back for its sound."""
+    told = remote.predict(handle_file(FACE), "", "", "webcodecs", api_name="/open_live")
+
+    async def act(talker: Talker) -> None:
+        await talker.speak(np.zeros(2 * RATE, np.float32))
+        await talker.until(lambda: talker.of(Kind.PICTURE) and talker.of(Kind.SOUND))
+
+    port = int(served.url.rpartition(":")[2])
+    assert told["socket"] == "live/socket"
+    talker = talk(Address(port), act, **told["hello"])
+    assert talker.words("ready")[0]["sample_rate"] == RATE
+    assert told["layout"]["kinds"][str(int(Kind.MICROPHONE))] == "microphone"
+
+
+@pytest.mark.parametrize(
+    ("face", "player", "words"),
+    [("nobody", "webcodecs", "not here any more"), ("omar", "flash", "choose one of")],
+)
+def test_a_live_wish_that_cannot_be_is_refused_at_once(remote: Remote, face: str, player: str, words: str) -> None:
+    with pytest.raises(AppError, match=words):
+        remote.predict(None, face, "", player, api_name="/open_live")

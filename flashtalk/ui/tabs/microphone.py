@@ -24,7 +24,7 @@ from flashtalk.media.segments import Segment
 from flashtalk.ui import pickers
 from flashtalk.ui.components import PortraitInput, SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.live import page
+from flashtalk.ui.live import endpoint, page
 from flashtalk.ui.live.plain import PIECE_S, PlainTalk, read_piece
 from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.route import live_routes
@@ -95,6 +95,7 @@ def build(context: UiContext) -> None:
     )
     _build_own_face(context, live)
     _build_plain_mode(context, live)
+    endpoint.build(context, live.portraits, lambda request: (owner_of(request), live.pass_for(owner_of(request))))
 
     def hand_pass(request: gr.Request) -> str:
         """What the page's socket shows at the door."""
