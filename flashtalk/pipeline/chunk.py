@@ -95,12 +95,13 @@ def hand_over(
     for _ in sizes:
         with span("decode"):
             pixels = next(decoded)
-            past, new = (0, pixels) if parts else (motion_frames, pixels[:, :, motion_frames:])
+        past = 0 if parts else motion_frames
         with span("colour"):
+            new = _matched(pixels[:, :, past:], colours, colour_strength)
             if bridge and past:
-                bridge.begin(_matched(pixels[:, :, past - 1 : past], colours, colour_strength))
-            matched = _matched(new, colours, colour_strength)
-            parts.append(bridge.across(matched) if bridge else matched)
+                seen = _matched(pixels[:, :, past - 1 : past], colours, colour_strength)
+                bridge.begin(seen, new[:, :, : codec.temporal_stride - (past - 1) % codec.temporal_stride])
+            parts.append(bridge.across(new) if bridge else new)
         give(parts[-1])
     with span("encode"):
         pixels = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]

@@ -41,17 +41,17 @@ def test_a_border_jumps_less(open_session: OpenSession) -> None:
         assert jumps[1] < 0.8 * jumps[0]
 
 
-def test_what_both_chunks_see_alike_is_not_touched() -> None:
-    """No gap, nothing added; a gap is closed but for one part of seven, and is gone after six frames, in pieces too."""
-    shown = np.full((4, 4, 3), 200, np.uint8)
-    seen = torch.full((1, 3, 1, 4, 4), 200 / 127.5 - 1)
-    pixels = torch.zeros(1, 3, 10, 4, 4)
-    for gap in (0.0, 0.21):
-        bridge = Bridge(shown, FRAMES, torch.device("cpu"))
-        bridge.begin(seen - gap)
+def test_motion_goes_on_and_a_gap_is_closed() -> None:
+    """Even motion is no gap: nothing is added. Else all but a seventh is, less and less, in pieces too."""
+    pixels = 0.004 * torch.arange(10.0).view(1, 1, 10, 1, 1).expand(1, 3, 10, 4, 4)
+    levels = round((1 - 0.004) * 127.5)
+    for gap in (0, 26):
+        bridge = Bridge(np.full((4, 4, 3), levels + gap, np.uint8), FRAMES, torch.device("cpu"))
+        bridge.begin(torch.full((1, 3, 1, 4, 4), -0.004), pixels[:, :, :4])
         made = torch.cat([bridge.across(piece) for piece in pixels.split(4, dim=2)], dim=2)
-        wanted = [max(0.0, gap * (1 - place / (FRAMES + 1))) for place in range(1, 11)]
-        torch.testing.assert_close(made[0, 0, :, 0, 0], torch.tensor(wanted), rtol=0, atol=1e-6)
+        added = (made - pixels)[0, 0, :, 0, 0]
+        wanted = [max(0.0, gap / 127.5 * (1 - place / (FRAMES + 1))) for place in range(1, 11)]
+        torch.testing.assert_close(added, torch.tensor(wanted), rtol=0, atol=0.5 / 127.5)
 
 
 def test_frames_that_leave_early_are_bridged_too(open_session: OpenSession) -> None:
