@@ -18,8 +18,8 @@ COARSE_PX = 2
 class Bridge:
     """Of one chunk. shown_HWC: the last frame shown, uint8; frames: how many new ones it reaches over.
 
-    How would that moment look in the new chunk? As the frames of its first new latent, continued backwards by the mean of
-    their motion; in detail, as it decodes its motion latents. The difference is added to the first frames, less and less.
+    How would that moment look in the new chunk? As the frames of its first new latent, continued backwards by their
+    mean motion; in detail, as it decodes its motion latents. The difference is added to new frames, less and less.
     """
 
     def __init__(self, shown_HWC: np.ndarray, frames: int, device: torch.device) -> None:
