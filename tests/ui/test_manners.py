@@ -46,7 +46,7 @@ from tests.ui.manners_kit import NAME, PASSWORD, Opened, page
 
 OPEN = {"/", "/live", "/ready", "/login", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"}
 OPEN_FOLDERS = {"/assets/", "/static/", "/ft/public/", "/live/static/"}
-ENDPOINTS = {"/make_film", "/repeat_film", "/speak", "/make_long_film", "/compare"}
+ENDPOINTS = {"/open_live", "/make_film", "/repeat_film", "/speak", "/make_long_film", "/compare"}
 START_S = 300.0
 END_S = 5.0
 WORK_S = 0.3
