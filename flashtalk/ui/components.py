@@ -18,6 +18,9 @@ from gradio.data_classes import FileData, ImageData
 
 from flashtalk.media.segments import Segment, join_segments
 
+AGREED = "of somebody who agreed to it"
+"""Whose faces and voices programs may bring; the page asks its visitors (ui/frame.py)."""
+
 
 class _Quiet(ComponentMeta):
     """Makes components as Gradio does, but without the stub file that it writes beside their source."""

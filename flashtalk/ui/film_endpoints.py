@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from flashtalk.ui import settings
-from flashtalk.ui.components import PortraitInput, VoiceInput
+from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.films import new_folder
 from flashtalk.ui.making import Finished, Request, Studio
@@ -28,8 +28,8 @@ def build(context: UiContext, studio: Studio) -> None:
     sizes = settings.legal_sizes(client)
     with gr.Row(visible=False):
         wanted: list[Component] = [
-            PortraitInput(label="portrait: PNG, JPEG, WebP or BMP"),
-            VoiceInput(label="voice: WAV, FLAC, MP3, M4A, ..."),
+            PortraitInput(label=f"portrait: PNG, JPEG, WebP or BMP, {AGREED}"),
+            VoiceInput(label=f"voice: WAV, FLAC, MP3, M4A, ..., {AGREED}"),
             gr.Textbox("", label="prompt: what the person does and where"),
             gr.Number(stream.seed, label="seed: the same seed makes the same film", precision=0),
             gr.Number(stream.steps, label=f"steps: one of {settings.legal_steps(client)}", precision=0),

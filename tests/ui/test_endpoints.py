@@ -23,6 +23,7 @@ from tests.ui.live_kit import RATE, Address, Talker, talk
 FACE = ROOT / "assets/portraits/omar.png"
 VOICE = ROOT / "assets/speech/english-human-sorry.wav"
 SETTINGS = {"seed": 3}
+WHOSE = ("portrait", "voice")
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,13 @@ def test_endpoints_tell_what_they_take(remote: Remote, name: str) -> None:
         assert parameter["label"].startswith(parameter["parameter_name"]), parameter["label"]
     optional = {one["parameter_name"] for one in said["parameters"] if one["parameter_has_default"]}
     assert "key" in optional
+
+
+def test_programs_are_told_whose_face_and_voice_they_may_bring(remote: Remote) -> None:
+    endpoints = remote.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    told = [one for name in endpoints for one in endpoints[name]["parameters"] if one["parameter_name"] in WHOSE]
+    assert len(told) == 7
+    assert all("who agreed to it" in one["label"] for one in told)
 
 
 def test_films_need_their_token(served: Served) -> None:

@@ -50,6 +50,14 @@ def test_an_engine_of_uneven_speed_costs_what_its_slow_chunks_cost_and_soon_no_g
     assert played.words_lost_s == 0
 
 
+@pytest.mark.parametrize(("every", "late_s"), [(12, 0.13), (6, 0.15)])
+def test_what_is_late_now_and_then_is_reckoned_with(every: int, late_s: float) -> None:
+    """A machine that has other work too: a gap the first time, not each time."""
+    played = converse(turns(80), lambda chunk: 0.7 + late_s * (chunk % every == every // 2))
+    assert played.underruns <= 80 / CHUNK_S / every / 2
+    assert worst(played, 8, 80) < CHUNK_S + 0.7 + late_s + OVERHEAD_S / 2
+
+
 @pytest.mark.parametrize(("said", "chunks"), [(turns, 7), (speech, 11)], ids=["pauses", "no pauses"])
 @pytest.mark.parametrize("where", ["engine", "network"])
 def test_after_two_lost_seconds_the_delay_shrinks_back_and_no_word_is_lost(where: str, said: Cost, chunks: int) -> None:

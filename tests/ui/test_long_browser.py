@@ -20,13 +20,14 @@ import pytest
 import soundfile
 
 from tests.source import ROOT
+from tests.ui.kit import Served
 from tests.ui.live_browser import CHROMIUM
 from tests.ui.live_kit import wait_until
 
 pytest.importorskip("playwright")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
 
-SECONDS = 10
+SECONDS = 7
 START_S, MAKE_S = 120, 180
 VIDEO = "document.querySelector('.ft-long video')"
 
@@ -113,17 +114,18 @@ def open_tab(page: Any) -> None:
     page.get_by_role("tab", name="Long video").click()
 
 
-def test_one_click_makes_somebody_talk(page: Any, app_folder: Path, port: int) -> None:
-    with app(app_folder, port):
-        page.goto(f"http://127.0.0.1:{port}/")
-        open_tab(page)
-        page.locator("#ft-long-go").click()
-        page.wait_for_function(f"{VIDEO}.currentTime > 0.3")
-        twice(page, "cancel")
-        page.wait_for_selector(".ft-long-film[data-state=cancelled]")
-        assert {path.name for path in app_folder.glob("jobs/*/*")} == {"job.json"}
-        twice(page, "remove")
-        page.wait_for_selector(".ft-long[data-state=none]")
+def test_one_click_makes_somebody_talk(page: Any, served: Served) -> None:
+    others = set(served.folder.glob("jobs/*"))
+    page.goto(served.url)
+    open_tab(page)
+    page.locator("#ft-long-go").click()
+    page.wait_for_function(f"{VIDEO}.currentTime > 0.3")
+    twice(page, "cancel")
+    page.wait_for_selector(".ft-long-film[data-state=cancelled]")
+    (own,) = set(served.folder.glob("jobs/*")) - others
+    assert [path.name for path in own.iterdir()] == ["job.json"]
+    twice(page, "remove")
+    page.wait_for_selector(".ft-long[data-state=none]")
     assert page.problems == []
 
 

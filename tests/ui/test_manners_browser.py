@@ -25,6 +25,8 @@ TABS = 4
 MOST_SHIFT = 0.05
 LEAST_CONTRAST, LEAST_LARGE_CONTRAST = 4.5, 3.0
 PATIENCE_MS = 180_000
+HOUSE_MS = 5000
+"""The page has asked again by then."""
 FACE = ROOT / "assets/portraits/omar.png"
 
 SHIFTS = """
@@ -117,8 +119,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(browser: Browser, address: str, width: int = 1280, height: int = 900, **wishes: Any) -> Iterator[Page]:
-    """A new visitor's page; `problems` are what a developer would see in red, and answers from elsewhere."""
+def visit(
+    browser: Browser, address: str, width: int = 1280, height: int = 900, *, own_clock: bool = False, **wishes: Any
+) -> Iterator[Page]:
+    """A new visitor's page; `problems` are what a developer would see in red, and answers from elsewhere.
+
+    own_clock: its time can be put forward.
+    """
     context = browser.new_context(viewport={"width": width, "height": height}, **({"locale": "en-US"} | wishes))
     context.add_init_script(SHIFTS)
     page = context.new_page()
@@ -128,6 +135,8 @@ def visit(browser: Browser, address: str, width: int = 1280, height: int = 900, 
     page.on("console", lambda message: tell(f"console: {message.text}") if message.type == "error" else None)
     page.on("response", lambda answer: tell(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
     page.on("request", lambda request: tell(f"elsewhere: {request.url}") if is_foreign(request.url, home) else None)
+    if own_clock:
+        page.clock.install()
     page.goto(address + "/")
     page.wait_for_selector("html[data-stands]", timeout=PATIENCE_MS)
     yield page
@@ -276,16 +285,18 @@ def test_own_pictures_wait_for_consent(browser: Browser, served: Served) -> None
 def test_the_page_says_when_one_has_to_wait(
     browser: Browser, served: Served, house: dict[str, Any] | None, words: str
 ) -> None:
-    with visit(browser, served.url) as page:
+    with visit(browser, served.url, own_clock=True) as page:
 
         def answer(route: Route) -> None:
             route.abort() if house is None else route.fulfill(body=json.dumps(house), content_type="application/json")
 
         page.route("**/ft/house", answer)
+        page.clock.fast_forward(HOUSE_MS)
         notice = page.locator(".ft-house p:visible")
         notice.wait_for(timeout=PATIENCE_MS)
         assert words in notice.inner_text()
         page.unroute("**/ft/house")
+        page.clock.fast_forward(HOUSE_MS)
         notice.wait_for(state="hidden", timeout=PATIENCE_MS)
         shifted(page)
 

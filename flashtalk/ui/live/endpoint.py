@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from flashtalk.errors import InputError
-from flashtalk.ui.components import PortraitInput
+from flashtalk.ui.components import AGREED, PortraitInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.live.messages import MAX_PIECE_SAMPLES, MAX_PROMPT_LETTERS, PLAYERS, Kind
 from flashtalk.ui.live.portraits import Portraits
@@ -47,7 +47,7 @@ def build(context: UiContext, portraits: Portraits, pass_for: Callable[[gr.Reque
 
     with gr.Row(visible=False):
         wanted = [
-            PortraitInput(label="portrait: PNG, JPEG, WebP or BMP; or none, and a face of ours", type="filepath"),
+            PortraitInput(label=f"portrait: PNG, JPEG, WebP or BMP, {AGREED}; none: a face of ours", type="filepath"),
             gr.Textbox(faces[0] if faces else "", label=f"face: one of {faces}"),
             gr.Textbox("", label="prompt: what the person does and where"),
             gr.Textbox(PLAYERS[0], label=f"player: one of {list(PLAYERS)}: H.264 and PCM apart, or pieces of mp4"),

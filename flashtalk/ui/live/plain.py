@@ -5,6 +5,8 @@ Called by ui/tabs/microphone.py. Slower by a second or two, and works where only
 
 from __future__ import annotations
 
+import itertools
+import math
 import queue
 import wave
 from collections.abc import Iterator
@@ -30,6 +32,8 @@ _SOUND_RATE = 48000
 _HEARD_RATE = 16000
 _FED = 640
 _MOST_PIECE_S = 5.0
+_MOST_SEGMENT_S = 1.0
+_SEGMENTS_AT_FIRST = 3
 _LOST_S = 2.0
 """So much less than the clock shows may be on its way; more was lost."""
 _WAITING = 64
@@ -50,11 +54,17 @@ class SegmentsPacker:
         return iter(())
 
     def pack(self, chunk: VideoChunk, start_s: float) -> Iterator[Outgoing]:
-        """One segment."""
+        """Segments of a second at most: players look for more once in the longest length that Gradio's list names.
+
+        That length may not change while they play (RFC 8216, 6.2.1), and so it is a second from the beginning on.
+        """
         frames_FHWC = label_frames(chunk.frames_FHWC) if self._label else chunk.frames_FHWC
-        sound_S = self._resampler.push(chunk.samples[None])[0]
-        data = self._segments.encode(frames_FHWC, sound_S).data
-        yield Outgoing(data, Kind.SEGMENT, key=True, end_s=start_s + chunk.duration_s, length_s=chunk.duration_s)
+        parts = math.ceil(chunk.duration_s / _MOST_SEGMENT_S)
+        sounds = np.array_split(self._resampler.push(chunk.samples[None])[0], parts)
+        for pictures_FHWC, sound_S in zip(np.array_split(frames_FHWC, parts), sounds, strict=True):
+            data, length_s = self._segments.encode(pictures_FHWC, sound_S).data, len(pictures_FHWC) / chunk.fps
+            start_s += length_s
+            yield Outgoing(data, Kind.SEGMENT, key=True, end_s=start_s, length_s=length_s)
 
 
 class SegmentsBox:
@@ -83,20 +93,29 @@ class SegmentsBox:
             self._waiting.put_nowait(None)
 
     def segments(self, session: LiveSession) -> Iterator[Segment]:
-        """Until the session ends; leaving early ends the session. Raises InputError with the session's last words."""
+        """Until the session ends; leaving early ends the session. Raises InputError with the session's last words.
+
+        The first ones come together: Chromium's own player gives up a growing list that it finds with a single one.
+        """
         try:
-            while not session.ended or not self._waiting.empty():
-                try:
-                    message = self._waiting.get(timeout=_BEAT_S)
-                except queue.Empty:
-                    continue
-                if message is None:
-                    return
-                if isinstance(message.data, str):
-                    raise InputError(words(message.data)["message"], code=words(message.data)["code"])
-                yield Segment(message.data, message.length_s)
+            coming = self._coming(session)
+            first = list(itertools.islice(coming, _SEGMENTS_AT_FIRST))
+            yield from first
+            yield from coming
         finally:
             session.close()
+
+    def _coming(self, session: LiveSession) -> Iterator[Segment]:
+        while not session.ended or not self._waiting.empty():
+            try:
+                message = self._waiting.get(timeout=_BEAT_S)
+            except queue.Empty:
+                continue
+            if message is None:
+                return
+            if isinstance(message.data, str):
+                raise InputError(words(message.data)["message"], code=words(message.data)["code"])
+            yield Segment(message.data, message.length_s)
 
 
 class PlainTalk:

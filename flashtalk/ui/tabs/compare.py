@@ -18,7 +18,7 @@ from flashtalk.errors import InputError
 from flashtalk.ui import compare_page, pickers, settings, status
 from flashtalk.ui.compare_page import Result, Variant
 from flashtalk.ui.comparing import Comparer, Making, Starting
-from flashtalk.ui.components import PortraitInput, VoiceInput
+from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import InLine
 from flashtalk.ui.material import file_sha256
@@ -186,8 +186,8 @@ def _bind_api(tab: _Tab) -> None:
     """The endpoint for programs, with components of its own: their labels are the documentation."""
     with gr.Row(visible=False):
         wanted: list[Component] = [
-            PortraitInput(label="portrait: PNG, JPEG, WebP or BMP"),
-            VoiceInput(label="voice: WAV, FLAC, MP3, M4A, ..."),
+            PortraitInput(label=f"portrait: PNG, JPEG, WebP or BMP, {AGREED}"),
+            VoiceInput(label=f"voice: WAV, FLAC, MP3, M4A, ..., {AGREED}"),
             gr.JSON(label="variants: a list of 2 to 4 objects with model, steps, seed, colour"),
             gr.Textbox("", label="key: 8 letters or more; the same key and settings make one comparison"),
         ]

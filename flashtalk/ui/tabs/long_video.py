@@ -19,7 +19,7 @@ from flashtalk.config_app import JobsConfig
 from flashtalk.errors import InputError
 from flashtalk.serving.jobs.room import JobRoom, Order
 from flashtalk.ui import long_page, pickers, settings
-from flashtalk.ui.components import PortraitInput, VoiceInput
+from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.long_page import HEAD, TEXTS
 from flashtalk.ui.long_routes import described, job_routes, new_visitor, owner_of
@@ -145,7 +145,8 @@ def _bind_api(tab: _Tab, inputs: list[Component]) -> None:
     """The named endpoint `/make_long_film`."""
     with gr.Row(visible=False):
         # Of its own: the page's have a face and a voice chosen, which must not become defaults.
-        portrait, voice = PortraitInput(label="portrait: PNG, JPEG, WebP or BMP"), VoiceInput(label="voice: any sound")
+        portrait = PortraitInput(label=f"portrait: PNG, JPEG, WebP or BMP, {AGREED}")
+        voice = VoiceInput(label=f"voice: any sound, {AGREED}")
         title = gr.Textbox("", label="title")
         visitor, key = gr.Textbox("", label="visitor: empty the first time"), gr.Textbox("", label="key: of this film")
         film = gr.JSON(label="film")

@@ -38,6 +38,8 @@ TEXTS = page.TEXTS
 HEAD = page.HEAD
 
 PURPOSE = "live"
+_LONG_PIECES = f"() => ({{ __type__: 'update', stream_every: {PIECE_S} }})"
+"""JavaScript: Gradio's page asks each microphone for ten pieces a second, whatever `stream_every` an event names."""
 PASS_AGE_S = 12 * 3600.0
 _THUMBNAIL_PX = 128
 
@@ -158,6 +160,7 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
 
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     limit_s = live.sessions.settings.max_session_s
+    voice.start_recording(None, None, voice, js=_LONG_PIECES)  # before the next one: listeners wait for each other
     voice.start_recording(spoken(talk), face, video, js=page.CHOSEN_FACE, concurrency_limit=None, **hidden)
     voice.stream(spoken(hear), voice, None, stream_every=PIECE_S, time_limit=limit_s, concurrency_limit=None, **hidden)
     voice.stop_recording(spoken(stop), None, None, **hidden)

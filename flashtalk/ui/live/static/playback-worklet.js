@@ -6,12 +6,13 @@
 import { Resampler } from "./resample.js";
 import { periodAt, splice } from "./splice.js";
 
-const FIRST_LEAD_S = 0.06;
+const FIRST_LEAD_S = 0.08;
 const MOST_LEAD_S = 0.24;
-const LEAD_DOWN_S = 0.003;
+const LEAD_DOWN_S = 0.002;
 const SPARE_S = 0.03;
 const JITTER_S = 0.5;
 const ARRIVALS = 3;
+const USUAL = 9;
 const HOP_S = 0.06;
 const FADE_S = 0.02;
 const REPORT_BLOCKS = 8;
@@ -42,12 +43,14 @@ class Playback extends AudioWorkletProcessor {
     this.line = line;
   }
 
-  /** Note what was left; what comes late by jitter makes the lead longer, a break in everything does not. */
+  /** Note what was left. Jitter makes the lead longer, also where a piece was only later than the last ones and the
+   * queue did not run dry of it; a break in everything does not. */
   arrive() {
     this.arrived++;
     if (this.playing) {
-      this.margins = [...this.margins, this.buffered].slice(-ARRIVALS);
-      this.lead = Math.max(FIRST_LEAD_S, this.lead - LEAD_DOWN_S);
+      const dip = this.margins.length >= ARRIVALS ? median(this.margins) - this.buffered : 0;
+      this.lead = Math.max(this.lead - LEAD_DOWN_S, Math.min(MOST_LEAD_S, FIRST_LEAD_S + dip), FIRST_LEAD_S);
+      this.margins = [...this.margins, this.buffered].slice(-USUAL);
     } else if (this.buffered === 0) {
       // The first two pieces differ in what they cost, and where each one is late no lead would help.
       const isJitter = this.arrived > 2 && this.margins.length && this.dryS < JITTER_S;
@@ -88,7 +91,7 @@ class Playback extends AudioWorkletProcessor {
 
   /** The least that was left when a piece arrived, of late. */
   get margin() {
-    return this.margins.length ? Math.min(...this.margins) : this.lead;
+    return this.margins.length ? Math.min(...this.margins.slice(-ARRIVALS)) : this.lead;
   }
 
   process(_inputs, outputs) {
@@ -160,6 +163,10 @@ class Playback extends AudioWorkletProcessor {
       underruns: this.underruns,
     });
   }
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
 }
 
 registerProcessor("flashtalk-playback", Playback);

@@ -1,0 +1,124 @@
+"""Where WebCodecs is missing, or Media Source too, or the live socket: the face talks all the same, in Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flashtalk.config_app import UiConfig
+from flashtalk.config_file import load_config
+from flashtalk.serving.client import connect
+from flashtalk.ui.build import mount
+from tests.ui.live_browser import CHROMIUM, browser_page, make_speech, open_tab, talking
+from tests.ui.live_kit import serve, wait_until
+
+pytest.importorskip("playwright", reason="needs the playwright package to drive a browser")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Debian's Chromium at {CHROMIUM}"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Gradio leaves event loops unclosed
+]
+
+NO_WEBCODECS = "delete window.VideoDecoder;"
+NO_MEDIA_SOURCE = "delete window.MediaSource; delete window.ManagedMediaSource;"
+NO_SOCKET = "window.WebSocket = class { constructor() { throw new Error('refused'); } };"
+LIVE = ".ft-live video"
+PLAIN = "[data-testid$=-player]"
+MOST_BEHIND_S = 5.0
+"""On a machine that has other work too: its player waits for more before it goes on after a gap."""
+RECORD = "#ft-live-plain button.record-button"
+
+# What is heard and how the mouth looks, 25 times a second, as it leaves the element.
+WATCH = """selector => {
+  const video = document.querySelector(selector), audio = new AudioContext();
+  const ear = audio.createAnalyser(), wave = new Float32Array(ear.fftSize = 1024);
+  audio.createMediaElementSource(video).connect(ear).connect(audio.destination);
+  const small = new OffscreenCanvas(64, 64).getContext("2d", { willReadFrequently: true });
+  window.seen = [];
+  setInterval(() => {
+    ear.getFloatTimeDomainData(wave);
+    small.drawImage(video, 0, 0, 64, 64);
+    const grey = small.getImageData(20, 36, 26, 18).data.filter((_, at) => at % 4 === 1);
+    window.seen.push([video.currentTime, Math.sqrt(wave.reduce((sum, x) => sum + x * x, 0) / 1024), [...grey]]);
+  }, 40);
+}"""
+
+# Seconds that Gradio's list of segments holds beyond what was played.
+BEHIND = """async selector => {
+  const lists = performance.getEntriesByType("resource").filter(({ name }) => name.includes(".m3u8"));
+  const text = lists.length ? await (await fetch(lists.at(-1).name)).text() : "";
+  const made = [...text.matchAll(/EXTINF:([0-9.]+)/g)].reduce((sum, [, length]) => sum + Number(length), 0);
+  return made - document.querySelector(selector).currentTime;
+}"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any, Path]]:
+    """(address, client, a voice): the small model behind the app, with the limits that visitors have."""
+    folder = tmp_path_factory.mktemp("plain")
+    with (
+        connect(load_config("cpu")) as client,
+        serve(mount(client, UiConfig(folder=str(folder)))) as port,
+    ):
+        yield f"http://127.0.0.1:{port}/", client, make_speech(folder / "turns.wav")
+
+
+def press_start(tab: Any) -> str:
+    talking(tab)
+    assert tab.evaluate("() => document.querySelector('.ft-live').dataset.player") == "mse"
+    return LIVE
+
+
+def press_record(tab: Any) -> str:
+    tab.get_by_text("Plain mode, for").click()
+    tab.click(RECORD)
+    return PLAIN
+
+
+def is_sent_there(tab: Any) -> str:
+    """The live mode's own button says where to go on."""
+    tab.click(".ft-live [data-do=start]")
+    tab.wait_for_function("() => document.querySelector('.ft-live-status').innerText.includes('plain mode')")
+    return press_record(tab)
+
+
+@pytest.mark.parametrize(
+    ("missing", "begin"),
+    [
+        pytest.param(NO_WEBCODECS, press_start, id="media source"),
+        pytest.param(NO_WEBCODECS + NO_MEDIA_SOURCE, is_sent_there, id="neither"),
+        pytest.param(NO_SOCKET, press_record, id="no socket"),
+    ],
+)
+def test_the_face_talks_in_lip_sync(app: Any, missing: str, begin: Callable[[Any], str]) -> None:
+    address, client, voice = app
+    with browser_page(voice) as tab:
+        tab.add_init_script(missing)
+        uploads: list[str] = []
+        tab.on("request", lambda request: uploads.append(request.url) if "/upload" in request.url else None)
+        open_tab(tab, address)
+        player = begin(tab)
+        tab.wait_for_function("name => document.querySelector(name)?.currentTime > 0.3", arg=player, timeout=60_000)
+        tab.evaluate(WATCH, player)
+        tab.wait_for_timeout(9_000)
+        seen = tab.evaluate("() => window.seen")
+        lips_follow_the_voice(seen)
+        assert np.diff([time_s for time_s, *_ in seen]).max() < 1.0, "a part of the film was left out"
+        assert tab.evaluate(BEHIND, player) < MOST_BEHIND_S, "it plays ever later"
+        assert len(uploads) < 2 * tab.evaluate("performance.now() / 1000"), "a visitor may not ask that often"
+        assert not tab.get_by_text("did not arrive").count(), "Gradio lost pieces of the voice"
+        tab.goto("about:blank")
+    wait_until(lambda: client.status().seats_used == 0, 60)
+
+
+def lips_follow_the_voice(seen: list[Any]) -> None:
+    mouths = np.array([grey for *_, grey in seen], np.float32)
+    moves, levels = np.abs(np.diff(mouths, axis=0)).mean(1), np.array([level for _, level, _ in seen])[1:]
+    smooth = np.ones(9) / 9
+    moves, levels = np.convolve(moves, smooth, "valid"), np.convolve(levels, smooth, "valid")
+    loud = levels > 0.01
+    assert 0.2 < loud.mean() < 0.95, "turns of speech and silence are not heard"
+    assert moves[loud].mean() > 1.5 * moves[~loud].mean()
