@@ -41,7 +41,7 @@ video: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and 
 	@echo "The video is in $(OUT)"
 
 test: lint ## lint, then every test that needs no GPU, a whole video through the command line included
-	@$(BIN)/python -m pytest -m "not gpu"
+	@$(BIN)/python -m pytest -m "not gpu" --beside tests/train
 
 # Each writes out/soak/NAME.json; `make soak SOAK="faults door"` runs only those.
 SOAK ?= faults jobs door live page film

@@ -25,6 +25,7 @@ from flashtalk.config import (
     TextEncoderConfig,
     WanVAEConfig,
 )
+from tests import beside
 
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 FROM_LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -35,7 +36,12 @@ hypothesis.settings.register_profile("repository", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repository")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    beside.add_options(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    beside.set_up(config)
     # Before any test module is imported: the hub client reads these once, when it is first imported.
     os.environ.update(dict.fromkeys(OFFLINE, "1"))
     torch.set_num_threads(THREADS)

@@ -108,19 +108,19 @@ def test_a_kill_at_any_moment_changes_nothing_and_loses_little(kit: Kit, whole: 
         assert was_complete or moments.chunks[moment] + len(computed) <= CHUNKS + JOURNAL_CHUNKS, moment
 
 
-def test_three_real_kills_and_a_ctrl_c(kit: Kit, whole: bytes, tmp_path: Path) -> None:
+def test_a_real_kill_and_a_ctrl_c(kit: Kit, whole: bytes, tmp_path: Path) -> None:
     """At random lengths of the film; each run goes on from what the one before left."""
     killed = kit.in_folder(tmp_path)
     stops = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}
     ends = []
-    lengths = np.sort(np.random.default_rng(0).uniform(0.1, 0.6, 4)) * len(whole)
-    for length, stop in zip(lengths, [*[signal.SIGKILL] * 3, signal.SIGINT], strict=True):
+    lengths = np.sort(np.random.default_rng(0).uniform(0.1, 0.6, 2)) * len(whole)
+    for length, stop in zip(lengths, stops, strict=True):
         run = subprocess.Popen([sys.executable, "-m", "flashtalk.cli", *killed.arguments("--resume", "--quiet")])
         wait_for_size(killed.part, length)
         run.send_signal(stop)
         ends.append(run.wait() == stops[stop])
-    # A run may have ended just before its stop; not all of them.
-    assert sum(ends) >= 2
+    # A run may have ended just before its stop; not both of them.
+    assert any(ends)
     assert flashtalk(*killed.arguments("--resume", "--quiet")) == 0
     assert killed.film.read_bytes() == whole
     assert killed.left() == []
