@@ -34,8 +34,10 @@ def own_place(environment: Mapping[str, str] = os.environ) -> Place | None:
     if len(given) < len(LAUNCHER):
         missing = ", ".join(sorted(set(LAUNCHER) - set(given)))
         raise ConfigError(f"{', '.join(given)} is set, but not {missing}: start through torchrun, or unset them")
-    # Multicast over NVLink needs rights that containers seldom have; NCCL reads this when the group is made.
-    os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
+    from flashtalk.serving.launch import RANKS_ENVIRONMENT  # noqa: PLC0415  only ranks need it
+
+    for name, value in RANKS_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # libraries read these later, when they are loaded and the group is made
     if PARENT in environment:
         from flashtalk.serving.worker_process import die_with  # noqa: PLC0415  only ranks need it
 

@@ -13,7 +13,7 @@ class StageClock:
     """Collects spans; `read()` gives seconds by name since the last reading, and starts anew."""
 
     def __init__(self, device: torch.device) -> None:
-        self._on_cuda = device.type == "cuda"
+        self._device = device
         self._spans: list[tuple[str, float | torch.cuda.Event, float | torch.cuda.Event]] = []
 
     @contextmanager
@@ -36,10 +36,11 @@ class StageClock:
         return totals
 
     def _now(self) -> float | torch.cuda.Event:
-        if not self._on_cuda:
+        if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        # By itself it marks the process's current device, which need not be the one that computes.
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     @staticmethod

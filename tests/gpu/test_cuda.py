@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,6 @@ from flashtalk.pipeline.conditioning import make_conditioning, make_portrait
 from flashtalk.pipeline.denoise import build_sampler
 from flashtalk.pipeline.networks import Networks
 from flashtalk.pipeline.session import Session
-from flashtalk.types import Conditioning
 from tests.pipeline.conftest import picture_of, speech
 
 pytestmark = pytest.mark.gpu
@@ -56,73 +57,78 @@ def test_a_chunk_is_near_the_cpus(tiny_wan_config: Config, dtype: str, bound: fl
     on_gpu = networks_on(tiny_wan_config, "cuda", dtype)
     for (_, ours), (_, theirs) in zip(on_gpu.modules(), on_cpu.modules(), strict=True):
         ours.load_state_dict(theirs.state_dict())
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        results = [_chunk(networks) for networks in (on_cpu, on_gpu)]
+    with torch.backends.cudnn.flags(allow_tf32=False), torch.inference_mode():
+        results = [chunk_maker(networks)().float().cpu() for networks in (on_cpu, on_gpu)]
     error = (results[1] - results[0]).norm() / results[0].norm()
     assert error < bound
 
 
-def _chunk(networks: Networks) -> torch.Tensor:
-    draw = torch.Generator().manual_seed(1)
-    config = networks.config.dit
-    noise = [torch.randn(1, config.latent_channels, 9, 8, 8, generator=draw) for _ in range(5)]
-    windows = torch.randn(1, 33, config.audio_window, config.audio_layers * config.audio_dim, generator=draw)
-    with torch.inference_mode():
-        conditioning = make_conditioning(networks, make_portrait(networks, picture_of(0), 33), "hello")
-        return _render(networks, conditioning, windows, noise).float().cpu()
-
-
-def _render(
-    networks: Networks, conditioning: Conditioning, windows: torch.Tensor, noise: list[torch.Tensor]
-) -> torch.Tensor:
-    chunk = render_chunk(
-        networks.dit,
-        networks.codec,
-        build_sampler(networks.dit, 4, 5.0),
-        lambda i: noise[i].to(networks.device),
-        conditioning.portrait.motion_CTHW,
-        conditioning,
-        windows.to(networks.device),
-        motion_frames=5,
-        colour_strength=1.0,
+def chunk_maker(networks: Networks) -> Callable[[], torch.Tensor]:
+    """Pixels of a chunk from fixed noise and features, drawn on the CPU; what a session makes once is made here."""
+    draw, config, device = torch.Generator().manual_seed(1), networks.config.dit, networks.device
+    noise = [torch.randn(1, config.latent_channels, 9, 8, 8, generator=draw).to(device) for _ in range(5)]
+    windows = torch.randn(1, 33, config.audio_window, config.audio_layers * config.audio_dim, generator=draw).to(device)
+    conditioning = make_conditioning(networks, make_portrait(networks, picture_of(0), 33), "hello")
+    sampler = build_sampler(networks.dit, 4, 5.0)
+    return lambda: (
+        render_chunk(
+            networks.dit,
+            networks.codec,
+            sampler,
+            lambda i: noise[i],
+            conditioning.portrait.motion_CTHW,
+            conditioning,
+            windows,
+            motion_frames=5,
+            colour_strength=1.0,
+        ).pixels_CFHW
     )
-    return chunk.pixels_CFHW
 
 
 @contextmanager
 def no_synchronisation() -> Iterator[None]:
+    """Fails if the host waits for the device inside, and tells every place where it did."""
+    places: list[str] = []
+
+    def note(message: Warning | str, *_rest: object) -> None:
+        if "called a synchronizing" in str(message):
+            places.append(_place(traceback.extract_stack()))
+
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        warnings.simplefilter("always")
+        warnings.showwarning = note
+        torch.cuda.set_sync_debug_mode("warn")
         try:
-            torch.cuda.set_sync_debug_mode("error")
             yield
         finally:
             torch.cuda.set_sync_debug_mode("default")
+    assert not places, f"the host waited for the device: {'; '.join(places)}"
+
+
+def _place(stack: traceback.StackSummary) -> str:
+    """The innermost line of ours; the last frame is that of who asks."""
+    ours = (frame for frame in reversed(stack[:-1]) if {"flashtalk", "tests"} & set(Path(frame.filename).parts))
+    where = next(ours, stack[0])
+    return f"{Path(where.filename).name}:{where.lineno}, {where.line}"
+
+
+def test_each_wait_is_seen_and_told() -> None:
+    number = torch.ones(1, device="cuda")
+
+    @no_synchronisation()
+    def wait_twice() -> None:
+        number.item()
+        number.cpu()
+
+    with pytest.raises(AssertionError, match=r"test_cuda.py:\d+, number.item.*; test_cuda.py:\d+, number.cpu"):
+        wait_twice()
 
 
 @pytest.mark.parametrize("name", ["tiny_config", "tiny_wan_config"])
 def test_a_chunk_does_not_wait_for_the_device(name: str, request: pytest.FixtureRequest) -> None:
     """From windows of features to pixels and motion latents; the first chunk makes constants and may wait."""
-    networks = networks_on(request.getfixturevalue(name), "cuda", "bfloat16")
-    config = networks.config.dit
     with torch.inference_mode():
-        conditioning = make_conditioning(networks, make_portrait(networks, picture_of(0), 33), "hello")
-        sampler = build_sampler(networks.dit, 4, 5.0)
-        windows = torch.randn(1, 33, config.audio_window, config.audio_layers * config.audio_dim, device="cuda")
-
-        def render() -> torch.Tensor:
-            return render_chunk(
-                networks.dit,
-                networks.codec,
-                sampler,
-                lambda _i: torch.randn(1, config.latent_channels, 9, 8, 8, device="cuda"),
-                conditioning.portrait.motion_CTHW,
-                conditioning,
-                windows,
-                motion_frames=5,
-                colour_strength=1.0,
-            ).pixels_CFHW
-
+        render = chunk_maker(networks_on(request.getfixturevalue(name), "cuda", "bfloat16"))
         render()
         with no_synchronisation():
             pixels = render()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from flashtalk.config import Config
 from flashtalk.config_file import replace
@@ -16,10 +13,8 @@ from flashtalk.engine.fast import make_dit_fast
 from flashtalk.engine.fast_vae import make_codec_fast
 from flashtalk.models.vae import WanVAE
 from flashtalk.ops.transfer import to_host
-from flashtalk.pipeline.conditioning import make_conditioning, make_portrait
 from flashtalk.pipeline.networks import Networks
-from tests.gpu.test_cuda import _render, frames_of, no_synchronisation
-from tests.pipeline.conftest import picture_of
+from tests.gpu.test_cuda import chunk_maker, frames_of, no_synchronisation
 
 pytestmark = pytest.mark.gpu
 EXACT = {"runtime.fused_qkv": True, "runtime.folded_audio": True, "runtime.fused_codec": True}
@@ -45,17 +40,6 @@ def alike(plain: Networks, config: Config, changes: dict[str, object], device: s
     return fast
 
 
-def chunk_maker(networks: Networks) -> Callable[[], Tensor]:
-    """Pixels of a chunk from fixed noise and features."""
-    draw = torch.Generator().manual_seed(1)
-    config = networks.config.dit
-    noise = [torch.randn(1, config.latent_channels, 9, 8, 8, generator=draw).to(networks.device) for _ in range(5)]
-    windows = torch.randn(1, 33, config.audio_window, config.audio_layers * config.audio_dim, generator=draw)
-    windows = windows.to(networks.device)
-    conditioning = make_conditioning(networks, make_portrait(networks, picture_of(0), 33), "hello")
-    return lambda: _render(networks, conditioning, windows, noise)
-
-
 @pytest.mark.parametrize("text_len", [16, 200])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_chunk_is_near_the_plain_one(tiny_wan_config: Config, way: str, text_len: int) -> None:
@@ -76,7 +60,7 @@ def test_a_chunk_does_not_wait_for_the_device(tiny_wan_config: Config, way: str)
         first = render()
         with no_synchronisation():
             again = render()
-    assert torch.equal(first, again)
+    assert int((first != again).sum()) == 0
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own

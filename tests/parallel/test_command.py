@@ -16,6 +16,7 @@ from flashtalk.cli_ranks import own_place, run_ranks
 from flashtalk.config_file import replace, to_tree
 from flashtalk.errors import WorkerLost
 from flashtalk.parallel.groups import Place
+from flashtalk.serving.launch import RANKS_ENVIRONMENT
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 
@@ -37,8 +38,26 @@ def test_a_rank_that_fails_ends_all(capfd: pytest.CaptureFixture[str]) -> None:
     assert "there-is-no-such-config" in capfd.readouterr().err
 
 
-def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
+@pytest.fixture
+def _unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RANKS_ENVIRONMENT:
+        monkeypatch.setenv(name, "so that it is restored")
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("_unset")
+def test_ranks_use_no_multicast_over_nvlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody set stays."""
+    monkeypatch.setenv("NCCL_NVLS_ENABLE", "2")
+    own_place(TORCHRUN)
+    assert os.environ["TORCH_SYMM_MEM_DISABLE_MULTICAST"] == "1"
+    assert os.environ.pop("NCCL_NVLS_ENABLE") == "2"
+    own_place(TORCHRUN)
+    assert os.environ["NCCL_NVLS_ENABLE"] == "0"
+
+
+@pytest.mark.usefixtures("_unset")
+def test_the_place_is_what_the_launcher_says() -> None:
     assert own_place({}) is None
     assert own_place(TORCHRUN) == Place(3, 8, 1, "tcp://10.0.0.1:29500")
     with pytest.raises(ConfigError, match="not WORLD_SIZE"):
