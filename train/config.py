@@ -181,6 +181,8 @@ class SftTraining:
     """Samples whose motion latents are what the chunk before hands over, decoded and encoded, as in a stream."""
     motion_jitter: float = 0.0
     """Largest standard deviation of a disturbance of motion latents: a stream's are its own output, not the data's."""
+    moving_weight: float = 0.0
+    """How much more the loss heeds places that move (train/losses.moving_weight): small faces need it."""
     drop_text_and_audio: float = 0.1
     drop_text: float = 0.1
     score_shift: float = 5.0
@@ -189,6 +191,8 @@ class SftTraining:
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
         yield from _batch_problems(self.batch, self.accumulate)
+        if self.moving_weight < 0:
+            yield "moving_weight must be 0 or more"
         if self.other_sizes and self.data.kind != "drawn":
             yield "other_sizes are drawn: shards have the sizes that they were written with"
         if sum(size.share for size in self.other_sizes) > 1:

@@ -135,6 +135,18 @@ def velocity_loss(
     return _free_means(squared, weight_BT).mean()
 
 
+def moving_weight(clean_BCTHW: Tensor, strength: float) -> Tensor:
+    """Weights [B, 1, 1, H, W] of mean 1 for `extra_weight`: more where a sample's latents change in time, the mouth and
+    the lids. They are small in a picture, and a mean over all of it hardly learns them.
+
+    strength >= 0: 0 weighs all alike; at s a place that changes m times the mean counts 1 + s m beside 1 at rest. It is
+    the same for all frames of a sample, so that no frame is preferred to another. Not in the paper.
+    """
+    spread = clean_BCTHW.float().std(dim=2, keepdim=True).square().mean(1, keepdim=True).sqrt()
+    mean = spread.mean((3, 4), keepdim=True).clamp(min=SMALLEST_NORMALISER)
+    return (1 + strength * spread / mean) / (1 + strength * (spread.mean((3, 4), keepdim=True) / mean))
+
+
 @dataclass(frozen=True)
 class DmdStats:
     """What to watch, as 0-d tensors on the device. None of them is progress; only samples are (training facts 1.7).

@@ -29,7 +29,7 @@ from train.encoders import Rows, frozen_rows, learning_encoders
 from train.fsdp import computing, shard
 from train.launch import Gpus, Settings, command, run_training
 from train.loop import Stats, run_loop
-from train.losses import draw_sigma, free_frames, mix, pin, velocity, velocity_loss
+from train.losses import draw_sigma, free_frames, mix, moving_weight, pin, velocity, velocity_loss
 from train.optim import Optimiser
 from train.plan import SFT, MemoryPlan, memory_plan
 from train.pool import ClipPool, Picks, pick
@@ -76,7 +76,7 @@ class SftStep:
         with computing(config.shard, device):
             predicted = predict(self.dit, noisy, sigma_B, given)
         target = velocity(clean, eps)
-        loss = velocity_loss(predicted, target, weight_BT)
+        loss = velocity_loss(predicted, target, weight_BT, moving_weight(clean, config.moving_weight))
         return loss, {"loss": loss.detach()}
 
     def _motion(self, picks: Picks, clean: Tensor, handed_B: Tensor) -> Tensor:

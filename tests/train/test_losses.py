@@ -18,6 +18,7 @@ from train.losses import (
     guided,
     mix,
     motion_alignment_loss,
+    moving_weight,
     noise_motion,
     pin,
     shift_sigma,
@@ -170,6 +171,17 @@ def test_extra_weight_multiplies(drawn: Callable[..., Tensor]) -> None:
     face[..., 0, :] = 3
     expected = 3 * (prediction - target)[:, :, :, 0].square().mean() / 2
     torch.testing.assert_close(velocity_loss(prediction, target, None, face), expected)
+
+
+def test_moving_places_weigh_more_and_the_mean_stays_one() -> None:
+    """A lid is a few latents of hundreds: its error must not drown in those of a wall that stands still."""
+    clean = torch.randn(2, 4, 1, 6, 6).repeat(1, 1, 9, 1, 1)
+    assert torch.equal(moving_weight(clean, 2.0), torch.ones(2, 1, 1, 6, 6))
+    clean[0, :, 4, 1, 2] += 3
+    weight = moving_weight(clean, 2.0)
+    torch.testing.assert_close(weight.mean((1, 2, 3, 4)), torch.ones(2))
+    assert (weight[0] > 20 * weight[0, 0, 0, 0, 0]).nonzero().tolist() == [[0, 0, 1, 2]]
+    assert torch.equal(moving_weight(clean, 0.0), torch.ones(2, 1, 1, 6, 6))
 
 
 def test_sample_without_free_frames_costs_nothing(drawn: Callable[..., Tensor]) -> None:
