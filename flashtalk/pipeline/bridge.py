@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flashtalk.ops.transfer import to_device
+
 COARSE_PX = 2
 """What is larger is taken from where motion leads; finer detail would be a ghost wherever motion is not even."""
 
@@ -23,8 +25,7 @@ class Bridge:
     """
 
     def __init__(self, shown_HWC: np.ndarray, frames: int, device: torch.device) -> None:
-        levels = torch.from_numpy(shown_HWC).to(device)
-        self._shown_CFHW = (levels.permute(2, 0, 1)[:, None].float() / 127.5) - 1
+        self._shown_CFHW = (to_device(shown_HWC, device).permute(2, 0, 1)[:, None].float() / 127.5) - 1
         self._frames = frames
         self._done = 0
         self._gap_BCFHW: Tensor | None = None
