@@ -20,6 +20,9 @@ from flashtalk.checkpoint import read_manifest, write_manifest, write_tensors
 from flashtalk.errors import InputError
 from train.launch import command
 
+Files = dict[str, dict[str, Tensor]]
+"""File -> name -> tensor."""
+
 
 def graft(out: Path, base: Path, after: Path, before: Path, share: float = 1.0) -> None:
     """Write the new folder `out`: `base` with the change added, in the layout, sizes and types of `base`.
@@ -37,10 +40,6 @@ def graft(out: Path, base: Path, after: Path, before: Path, share: float = 1.0) 
         moved = {name: _moved(tensor, now[file][name], then[file][name], share) for name, tensor in tensors.items()}
         write_tensors(out / file, moved)
     write_manifest(out, "train.graft", None)
-
-
-Files = dict[str, dict[str, Tensor]]
-"""File -> name -> tensor."""
 
 
 def _tensors(folder: Path) -> Files:

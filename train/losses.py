@@ -143,8 +143,8 @@ def moving_weight(clean_BCTHW: Tensor, strength: float) -> Tensor:
     the same for all frames of a sample, so that no frame is preferred to another. Not in the paper.
     """
     spread = clean_BCTHW.float().std(dim=2, keepdim=True).square().mean(1, keepdim=True).sqrt()
-    mean = spread.mean((3, 4), keepdim=True).clamp(min=SMALLEST_NORMALISER)
-    return (1 + strength * spread / mean) / (1 + strength * (spread.mean((3, 4), keepdim=True) / mean))
+    weight = 1 + strength * spread / spread.mean((3, 4), keepdim=True).clamp(min=SMALLEST_NORMALISER)
+    return weight / weight.mean((3, 4), keepdim=True)
 
 
 @dataclass(frozen=True)
