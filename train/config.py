@@ -52,6 +52,9 @@ class SpeechConfig:
     """A folder written by `python -m train.synthetic.corpus`; null: espeak-ng alone."""
     corpus_share: float = 0.35
     """Of the clips, those that take their sound from the corpus."""
+    corpus_speed: tuple[float, float] = (1.0, 1.0)
+    """Training clips play recorded voices this much faster, drawn evenly: higher or lower voices, smaller or larger
+    throats. Few people are recorded, and an encoder learns them by heart."""
     espeak_library: str | None = None
     espeak_data: str | None = None
     """Null: the installed espeak-ng."""
@@ -148,6 +151,9 @@ class VoiceTraining:
     stream: StreamConfig = field(default_factory=StreamConfig)
     weights: str | None = None
     """A checkpoint whose audio encoder goes on learning; null: a new one."""
+    keep_weight: float = 0.0
+    """How much its hidden layers shall stay what they were on all but recorded voices, so that a transformer trained
+    with them goes on with what it knows; mean squared error in units of each layer's variance."""
     batch: int = 64
 
 

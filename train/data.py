@@ -42,11 +42,13 @@ HELD_OUT_SHARE = 16
 
 @dataclass(frozen=True)
 class Speech:
-    """Sound of N clips and what is known of it: samples int16, poses, phoneme classes, all on the device."""
+    """Sound of N clips and what is known of it: samples int16, poses, phoneme classes, whether a recorded voice speaks;
+    all on the device."""
 
     samples_NS: Tensor
     poses_NFP: Tensor
     phonemes_NF: Tensor
+    recorded_N: Tensor
 
 
 def draw_speech(data: DrawnData, stream: StreamConfig, ranks: Ranks, seed: int, split: str) -> Speech:
@@ -55,7 +57,8 @@ def draw_speech(data: DrawnData, stream: StreamConfig, ranks: Ranks, seed: int, 
     samples = torch.from_numpy(np.stack([part.samples_S for part in parts]))
     poses = torch.from_numpy(np.stack([part.poses_FP for part in parts]))
     phonemes = torch.from_numpy(np.stack([part.phonemes_F for part in parts])).long()
-    return Speech(*(tensor.to(ranks.device) for tensor in (samples, poses, phonemes)))
+    recorded = torch.tensor([part.recorded for part in parts])
+    return Speech(*(tensor.to(ranks.device) for tensor in (samples, poses, phonemes, recorded)))
 
 
 def draw_frames(data: DrawnData, stream: StreamConfig, ranks: Ranks, seed: int, split: str) -> Tensor:

@@ -22,7 +22,10 @@ from train.synthetic.traits import Character, draw_character
 
 @dataclass(frozen=True)
 class Part:
-    """One clip's script. samples_S: int16 at 16 kHz; phonemes_F: 0 silence, else 1 + place in SYMBOLS."""
+    """One clip's script. samples_S: int16 at 16 kHz; phonemes_F: 0 silence, else 1 + place in SYMBOLS.
+
+    recorded: a voice of the corpus speaks.
+    """
 
     character_seed: int
     split: str
@@ -30,6 +33,7 @@ class Part:
     samples_S: NDArray[np.int16]
     poses_FP: NDArray[np.float32]
     phonemes_F: NDArray[np.int16]
+    recorded: bool
 
     @property
     def character(self) -> Character:
@@ -63,7 +67,8 @@ def write_part(order: Order, number: int) -> Part:
     samples = np.clip(np.round(script.sound.samples * 32767), -32768, 32767).astype(np.int16)
     poses = script.performance.poses_FP.numpy().astype(np.float32)
     classes = phoneme_classes(script.sound.phonemes, order.frames)
-    return Part(script.character.seed, order.split, script.caption, samples, poses, classes)
+    recorded = script.sound.source not in ("espeak", "negative")
+    return Part(script.character.seed, order.split, script.caption, samples, poses, classes, recorded)
 
 
 def phoneme_classes(phonemes: tuple[Phoneme, ...], frames: int) -> NDArray[np.int16]:

@@ -8,6 +8,7 @@ audio encoders are.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,11 @@ class Reader(nn.Module):
 
     def forward(self, samples_BS: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Sound -> logits [B, frames, CLASSES] and mouth columns [B, frames, 8]."""
-        last_BFD = self.encoder(samples_BS, frames)[:, :, -1].float()
+        return self.read(self.encoder(samples_BS, frames))
+
+    def read(self, hidden_BFLD: Tensor) -> tuple[Tensor, Tensor]:
+        """The encoder's layers -> what `forward` gives."""
+        last_BFD = hidden_BFLD[:, :, -1].float()
         return self.phonemes(last_BFD), self.mouth(last_BFD)
 
 
@@ -60,6 +65,9 @@ class VoiceStep:
     speech: Speech
     listener: Listener
     stream: StreamConfig
+    former: AudioEncoder | None = None
+    """What the encoder was before: its layers are kept where no recorded voice speaks."""
+    keep_weight: float = 0.0
 
     def loss(self, batch: int, numbers: torch.Generator, noise: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy of phonemes plus squared error of the mouth, where the context lies inside the clip."""
@@ -69,7 +77,8 @@ class VoiceStep:
         frames = round(self.stream.audio_context_s * self.stream.fps)
         heard = self.listener.hear(clip_B, end_B, noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits, mouth = self.reader(heard, frames)
+            hidden = self.reader.encoder(heard, frames)
+            logits, mouth = self.reader.read(hidden)
         frame_BF = end_B[:, None] + torch.arange(-frames, 0)
         inside = (frame_BF >= 0).to(device)
         where = (clip_B[:, None].to(device), frame_BF.clamp(min=0).to(device))
@@ -80,8 +89,19 @@ class VoiceStep:
         # Explained variance of the jaw: what the lips hang on.
         jaw, true_jaw = mouth[..., 0].float()[inside], truth[..., 0][inside]
         explained = 1 - (jaw - true_jaw).square().mean() / true_jaw.var().clamp(min=1e-6)
-        stats = {"phoneme": phoneme_loss, "mouth": mouth_loss, "right": right, "jaw_r2": explained}
-        return phoneme_loss + MOUTH_WEIGHT * mouth_loss, {name: value.detach() for name, value in stats.items()}
+        kept = self._moved(heard, hidden, ~self.speech.recorded_N[clip_B.to(device)])
+        stats = {"phoneme": phoneme_loss, "mouth": mouth_loss, "right": right, "jaw_r2": explained, "moved": kept}
+        loss = phoneme_loss + MOUTH_WEIGHT * mouth_loss + self.keep_weight * kept
+        return loss, {name: value.detach() for name, value in stats.items()}
+
+    def _moved(self, heard_BS: Tensor, hidden_BFLD: Tensor, told_B: Tensor) -> Tensor:
+        """How far the layers of the rows in `told` are from those of the former encoder, in units of their variance."""
+        if self.former is None or not bool(told_B.any()):
+            return hidden_BFLD.new_zeros(())
+        with torch.no_grad():
+            former = self.former(heard_BS[told_B], hidden_BFLD.shape[1]).float()
+        variance_L1 = former.var((0, 1), keepdim=True).mean(-1, keepdim=True)
+        return ((hidden_BFLD[told_B].float() - former).square() / variance_L1).mean()
 
 
 def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
@@ -91,7 +111,8 @@ def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         reader = Reader(encoder).to(ranks.device)
-    step = _step(config, ranks, reader, "train")
+    former = copy.deepcopy(encoder).requires_grad_(False) if config.keep_weight else None
+    step = _step(config, ranks, reader, "train", former)
     optimiser, draws = Optimiser(reader, config.optim, config.run.iterations, replicas=ranks), Draws(config.run.seed)
     out = config.run.out
     with Progress(Path(out), config.run.iterations, ranks, config.run.log_every) as progress:
@@ -119,10 +140,12 @@ def validate(step: VoiceStep, config: VoiceTraining, ranks: Ranks, batches: int 
     return totals
 
 
-def _step(config: VoiceTraining, ranks: Ranks, reader: Reader, split: str) -> VoiceStep:
+def _step(
+    config: VoiceTraining, ranks: Ranks, reader: Reader, split: str, former: AudioEncoder | None = None
+) -> VoiceStep:
     speech = draw_speech(config.data, config.stream, ranks, config.run.seed, split)
     listener = Listener(speech.samples_NS, config.stream, Augment(AugmentConfig()))
-    return VoiceStep(reader, speech, listener, config.stream)
+    return VoiceStep(reader, speech, listener, config.stream, former, config.keep_weight)
 
 
 @command

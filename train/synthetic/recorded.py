@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,23 +20,20 @@ from scipy.signal import resample_poly
 
 from flashtalk.errors import ConfigError
 from train.synthetic import texts
-from train.synthetic.phonemes import SAMPLE_RATE, SYMBOLS, VOWELS, Phoneme, Samples, Utterance
+from train.synthetic.phonemes import SAMPLE_RATE, VOWELS, Phoneme, Samples, Utterance
+from train.synthetic.segment_names import symbol_of
 
 _BATCH = 20
 _TIMEOUT_S = 120
-_SILENCES = frozenset({"pau", "#", "h#", "brth", "ssil", "sil", "_", "0"})
-_ODD = {
-    "axr": "ER", "e": "EY", "e1": "EY", "E": "EH", "E1": "EH", "a": "AA", "a1": "AA", "i": "IY", "i1": "IY",
-    "o": "OW", "o1": "OW", "O": "AO", "O1": "AO", "u": "UW", "u1": "UW", "j": "Y", "dZ": "JH", "tS": "CH",
-    "S": "SH", "J": "NY", "L": "LY", "r": "RR", "nf": "NG", "ng": "NG", "ts": "TS", "dz": "DZ", "ll": "L",
-    "nn": "N", "mm": "M",
-}  # fmt: skip
-"""Names that are not our symbols in small letters; "r" only in Italian."""
 
 
 @dataclass(frozen=True)
 class RecordedVoice:
-    """A voice of `program` (festival or flite) with a speaker of `split`; `package` is the one to install."""
+    """A voice of `program` (festival or flite) with a speaker of `split`; `package` is the one to install.
+
+    `reads` is the language of its sentences where that is not its own: we have no texts in every language, and a Czech
+    reading Italian says sounds with known times as well as an Italian does.
+    """
 
     program: str
     name: str
@@ -44,6 +42,7 @@ class RecordedVoice:
     split: str
     package: str
     licence: str
+    reads: str = ""
 
 
 VOICES = (
@@ -54,6 +53,16 @@ VOICES = (
     ),
     RecordedVoice("festival", "lp_diphone", "lp", "it", "train", "festvox-italp16k", "GPL-2+, ISTC-SPFD CNR"),
     RecordedVoice("festival", "pc_diphone", "pc", "it", "train", "festvox-itapc16k", "GPL-2+, ISTC-SPFD CNR"),
+    RecordedVoice("festival", "czech_dita", "dita", "cs", "train", "festvox-czech-dita", "GPL-3+, Brailcom", "it"),
+    RecordedVoice("festival", "czech_krb", "krb", "cs", "train", "festvox-czech-krb", "GPL-3+, Brailcom", "es"),
+    RecordedVoice(
+        "festival", "czech_machac", "machac", "cs", "train", "festvox-czech-machac", "GPL-3+, Brailcom", "de"
+    ),
+    RecordedVoice("festival", "czech_ph", "ph", "cs", "train", "festvox-czech-ph", "GPL-2+, Brailcom", "pt"),
+    RecordedVoice("festival", "suo_fi_lj_diphone", "lj", "fi", "train", "festvox-suopuhe-lj", "LGPL-2+, Suopuhe", "es"),
+    RecordedVoice("festival", "hy_fi_mv_diphone", "mv", "fi", "train", "festvox-suopuhe-mv", "LGPL-2+, Suopuhe", "it"),
+    RecordedVoice("festival", "upc_ca_ona_hts", "ona", "ca", "train", "festvox-ca-ona-hts", "LGPL-2.1+, UPC", "es"),
+    RecordedVoice("festival", "msu_ru_nsh_clunits", "nsh", "ru", "train", "festvox-ru", "free, Nikolay Shmyrev"),
     RecordedVoice("flite", "kal16", "kal", "en-us", "train", "flite", "free, CMU"),
     RecordedVoice("flite", "slt", "slt", "en-us", "train", "flite", "free, CMU"),
     RecordedVoice("flite", "awb", "awb", "en-gb-scotland", "validation", "flite", "free, CMU"),
@@ -75,9 +84,15 @@ def recorded_utterances(program: str, seed: int) -> Iterator[Utterance]:
 
 def _spoken(voice: RecordedVoice, rng: np.random.Generator) -> Iterator[Utterance]:
     speak = _festival if voice.program == "festival" else _flite
-    written = texts.sentences(voice.language.split("-")[0], voice.split, rng)
+    written = texts.sentences(voice.reads or voice.language.split("-")[0], voice.split, rng)
     while True:
-        yield from speak(voice, [sentence.text for sentence in islice(written, _BATCH)])
+        yield from speak(voice, [_readable(sentence.text, voice) for sentence in islice(written, _BATCH)])
+
+
+def _readable(text: str, voice: RecordedVoice) -> str:
+    """Without what would end festival's string, and without accents that are not of the voice's own language."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() if voice.reads else text
+    return plain.replace("\\", "").replace('"', "")
 
 
 def _festival(voice: RecordedVoice, sentences: list[str]) -> Iterator[Utterance]:
@@ -86,11 +101,11 @@ def _festival(voice: RecordedVoice, sentences: list[str]) -> Iterator[Utterance]
         folder = Path(name)
         lines = [f"(voice_{voice.name})"]
         for index, sentence in enumerate(sentences):
-            quoted = sentence.replace("\\", "").replace('"', "")
-            lines.append(f'(set! said (utt.synth (Utterance Text "{quoted}")))')
+            lines.append(f'(set! said (utt.synth (Utterance Text "{sentence}")))')
             lines.append(f'(utt.save.wave said "{folder}/{index}.wav" \'riff)')
             lines.append(f'(utt.save.segs said "{folder}/{index}.lab")')
-        (folder / "script.scm").write_text("\n".join(lines), encoding="latin-1", errors="ignore")
+        encoding = "utf-8" if voice.language == "ru" else "latin-1"
+        (folder / "script.scm").write_text("\n".join(lines), encoding=encoding, errors="ignore")
         done = _run(["festival", "-b", f"{folder}/script.scm"])
         if not (folder / "0.lab").exists():
             raise _voice_missing(voice, done)
@@ -140,16 +155,8 @@ def _segments(ends: list[tuple[str, float]], language: str, limit_s: float) -> t
     start_s = 0.0
     for name, end_s in ends:
         end_s = min(end_s, limit_s)  # noqa: PLW2901
-        symbol = _symbol(name, language)
+        symbol = symbol_of(name, language)
         if symbol and end_s > start_s:
             found.append(Phoneme(symbol, start_s, end_s, int(name.endswith("1") and symbol in VOWELS)))
         start_s = max(start_s, end_s)
     return tuple(found)
-
-
-def _symbol(name: str, language: str) -> str:
-    if name in _SILENCES:
-        return ""
-    if language.startswith("it") and name in _ODD:
-        return _ODD[name]
-    return name.upper() if name.upper() in SYMBOLS else _ODD.get(name, "")
