@@ -243,11 +243,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="try every so many-th write point only")
     asked = parser.parse_args()
     figures: dict[str, object] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as full, tempfile.TemporaryDirectory() as killed:
         if asked.disk_full:
-            figures |= soak_full_disk(Path(scratch), asked.every)
+            figures |= soak_full_disk(Path(full), asked.every)
         if asked.kills or not asked.disk_full:
-            figures |= soak_kills(Path(scratch), asked.kills or 20, asked.seconds)
+            figures |= soak_kills(Path(killed), asked.kills or 20, asked.seconds)
     print(json.dumps(figures, indent=2))
     sys.exit(bool(figures.get("wrong") or figures.get("films_other_than_the_one_never_killed")))
 

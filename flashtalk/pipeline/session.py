@@ -77,7 +77,7 @@ class Session:
         self._colour_strength = stream.colour_strength
         self._conditioning = conditioning
         self._noise = noise or SeededNoise(stream.seed, networks.device)
-        self._windows = windows or self._listen
+        self._windows = windows
         self._lock = lock or threading.Lock()
         self._sampler = build_sampler(networks.dit, stream.steps, stream.shift)
         self._sound = SoundWindow(round(stream.audio_context_s * stream.sample_rate), _gain(stream))
@@ -219,7 +219,7 @@ class Session:
         return session
 
     def close(self) -> None:
-        """Let go of everything; allowed at any time, any number of times."""
+        """Refuse further work; allowed at any time, any number of times. Its memory is free once nobody holds it."""
         self._closed = True
         self._rewind.clear()
 
@@ -264,7 +264,7 @@ class Session:
         networks, stream, span, now = self._networks, self.stream, self._clock.span, self._progress
         frames = stream.first_chunk_frames if now.fresh else stream.chunk_frames
         with span("audio"):
-            windows = self._windows(now.chunk_index, frames)
+            windows = self._windows(now.chunk_index, frames) if self._windows else self._listen(frames)
         shown = -(-self._sound.end // stream.samples_per_frame) - now.frame
         outlet = Outlet(frames - stream.motion_frames, shown, self._out, on_frames, span)
         latent_frames = 1 + (frames - 1) // networks.codec.temporal_stride
@@ -299,7 +299,7 @@ class Session:
             return None
         return Bridge(shown_HWC, self.stream.bridge_frames, self._networks.device)
 
-    def _listen(self, _chunk_index: int, frames: int) -> Tensor:
+    def _listen(self, frames: int) -> Tensor:
         return self._listener.windows(self._networks, self._sound.hear_until(self.samples_needed), frames)
 
     def _listen_ahead(self) -> None:

@@ -6,6 +6,7 @@ import gc
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -119,8 +120,8 @@ def test_each_frame_hears_its_own_moment(open_session: OpenSession, lookahead: i
         level = samples_BS.unflatten(1, (frames, -1)).mean(-1)
         return level[..., None, None].expand(-1, -1, 3, 32)
 
-    def listen(index: int, frames: int) -> torch.Tensor:
-        windows = Session._listen(session, index, frames)
+    def listen(_index: int, frames: int) -> torch.Tensor:
+        windows = Session._listen(session, frames)
         heard.append(windows[0, :, 2, 0].numpy())
         return windows
 
@@ -322,6 +323,27 @@ def test_feed_takes_the_sound_even_if_nobody_reads_the_chunks(open_session: Open
     session.feed(speech(CHUNK))
     assert session.samples_fed == CHUNK
     assert session.ready()
+
+
+def test_what_a_session_held_is_free_once_nobody_holds_it(open_session: OpenSession, networks: Networks) -> None:
+    """At once, not when Python looks for circles: it does not know how much the tensors in them weigh."""
+    sound, alive = speech(CHUNK), weakref.WeakSet[object]()
+
+    def visit() -> None:
+        session = open_session()
+        back = Session.restore(networks, session.snapshot())
+        for one in (session, back):
+            next(one.feed(sound))
+            alive.update((one, one._conditioning.portrait.reference_CTHW, one._progress.motion_CTHW))
+            one.close()
+
+    gc.collect()
+    gc.disable()
+    try:
+        visit()
+        assert not len(alive)
+    finally:
+        gc.enable()
 
 
 def count_only(session: Session) -> Session:

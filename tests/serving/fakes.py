@@ -18,6 +18,7 @@ from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import from_tree, to_tree
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import CheckpointError, EngineError, InputError, WorkerLost
+from flashtalk.parallel.groups import Place
 from flashtalk.serving.client import House
 from flashtalk.serving.launch import Rank
 from flashtalk.serving.local import ThreadRank
@@ -86,8 +87,8 @@ class FakeSession:
 class FakeEngine:
     """`release` lets go of streams that are stuck; `steps` lists whose chunks were made, in order."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, rank: int) -> None:
+        self.config, self.rank = config, rank
         self.info = EngineInfo("fake", True, 0, "cpu", "float32", "none", "fake-0")
         self.steps: list[int] = []
         self.open_sessions = 0
@@ -137,7 +138,7 @@ class FakeEngine:
 
 
 class FakeHouse(House):
-    """A house of fake engines; `engines` holds all that were built. While `broken` none can be; `barren`: no rank."""
+    """A house of fake engines; `engines`: all that were built. While `broken` none can be; `barren`: no rank."""
 
     broken = barren = False
 
@@ -154,14 +155,15 @@ class FakeHouse(House):
     def _begin(self) -> Rank:
         if self.barren:
             raise OSError("no process could be made")
-        self._ranks.append(ThreadRank(lambda config, _place: self._build(config)))  # type: ignore[arg-type,return-value]
+        self._ranks.append(ThreadRank(self._build))  # type: ignore[arg-type,return-value]
         return self._ranks[-1]
 
-    def _build(self, config: Config) -> FakeEngine:
+    def _build(self, config: Config, place: Place) -> FakeEngine:
         if self.broken:
             raise CheckpointError("no weights today")
-        self.engines.append(FakeEngine(config))
-        return self.engines[-1]
+        engine = FakeEngine(config, place.rank)
+        self.engines.append(engine)
+        return engine
 
     def close(self) -> None:
         for engine in self.engines:

@@ -285,7 +285,7 @@ def test_a_group_that_loses_one_rank_is_replaced_as_a_whole(config: Config, rank
 def test_a_rank_that_fails_or_hangs_alone_loses_the_group(config: Config, ails: str, loss: str) -> None:
     """One that failed is out of step: the next chunk would wait for it until the group counts as hanging."""
     with house_of(config, ranks=3) as house, house.open(face(1)) as seat:
-        house.engines[2].ails = ails
+        next(engine for engine in house.engines if engine.rank == 2).ails = ails
         seat.feed(sound(1, 1.0))
         assert is_own(seat.next(SOON_S), 1)  # type: ignore[arg-type]
         assert house.status().counts[loss] == 1

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -22,6 +23,9 @@ PATIENCE_S = 20.0
 FAST_CHUNK_S = 0.75
 """A machine that makes a chunk in this while the page plays has a third of its time to spare."""
 DELIVERY_S = 0.3
+REST_MS = 500
+"""How long the hand must rest before the page moves; see player.js."""
+CHOSEN = "document.querySelector('#ft-face img')?.src.includes('bruno')"
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +76,34 @@ def test_stop_stops_at_once_and_a_new_film_ends_the_old_one(page: Page, served: 
     page.click("#ft-card-0")
     page.wait_for_selector("#ft-status .ft-busy")
     page.click("#ft-card-1")
-    page.wait_for_function("document.querySelector('#ft-face img')?.src.includes('bruno')")
+    page.wait_for_function(CHOSEN)
     wait_for_seats(served, 1)
+    page.wait_for_selector("#ft-status [data-made-s]")
+    assert page.evaluate(CHOSEN), "the film that was ended put its own face back"
     page.click("#ft-stop")
     page.wait_for_function("!document.querySelector('#ft-status .ft-busy')")
     wait_for_seats(served, 0)
     assert page.locator("#ft-status .ft-busy").count() == 0
+
+
+@pytest.mark.parametrize(("motion", "places"), [("no-preference", 3), ("reduce", 2)])
+def test_the_page_does_not_move_under_a_press(
+    page: Page, motion: Literal["no-preference", "reduce"], places: int
+) -> None:
+    """The second film's card is pressed slowly, at once after the first; then the stage comes into view."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.emulate_media(reduced_motion=motion)
+    page.evaluate("addEventListener('scroll', () => (window.tops ??= new Set([0])).add(scrollY))")
+    page.click("#ft-card-0")
+    page.hover("#ft-card-1")
+    page.mouse.down()
+    page.wait_for_timeout(REST_MS + 200)
+    page.mouse.up()
+    assert page.evaluate("scrollY") == 0
+    page.wait_for_function(CHOSEN)
+    page.wait_for_function("document.querySelector('#ft-video').getBoundingClientRect().bottom <= innerHeight")
+    assert min(page.evaluate("window.tops.size"), 3) == places
+    page.click("#ft-stop")
 
 
 def wait_for_seats(served: Served, used: int) -> None:

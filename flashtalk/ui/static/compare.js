@@ -1,6 +1,7 @@
 // Players of the compare tab: one clock for all, and what differs between two. `element` is the tab's gr.HTML.
 const LATE_S = 0.03;
 const JUMP_S = 0.25;
+const SAME_S = 0.001;
 let playing = false;
 let against = 1;
 
@@ -27,17 +28,31 @@ function follow() {
   requestAnimationFrame(follow);
 }
 
-function drawDifference(left, right) {
+// What a player shows, and its place in the film; a player's clock is not always that of its picture.
+function shown(video) {
+  if (!window.VideoFrame) return { picture: video, atS: video.currentTime, letGo() {} };
+  const picture = new VideoFrame(video);
+  return { picture, atS: picture.timestamp / 1e6, letGo: () => picture.close() };
+}
+
+// Players are never quite in step, and two neighbours of one film differ by more than two films do: only pictures of
+// the same place are held against each other, and until there are two the last difference stays.
+function drawDifference(leader, other) {
   const canvas = element.querySelector("canvas");
-  if (!canvas || !right || left.readyState < 2 || right.readyState < 2) return;
-  if (canvas.width !== left.videoWidth || canvas.height !== left.videoHeight) {
-    [canvas.width, canvas.height] = [left.videoWidth, left.videoHeight];
+  if (!canvas || !other || leader.readyState < 2 || other.readyState < 2) return;
+  const [left, right] = [shown(leader), shown(other)];
+  if (Math.abs(left.atS - right.atS) < SAME_S) {
+    if (canvas.width !== leader.videoWidth || canvas.height !== leader.videoHeight) {
+      [canvas.width, canvas.height] = [leader.videoWidth, leader.videoHeight];
+    }
+    const paint = canvas.getContext("2d");
+    paint.globalCompositeOperation = "source-over";
+    paint.drawImage(left.picture, 0, 0, canvas.width, canvas.height);
+    paint.globalCompositeOperation = "difference";
+    paint.drawImage(right.picture, 0, 0, canvas.width, canvas.height);
   }
-  const paint = canvas.getContext("2d");
-  paint.globalCompositeOperation = "source-over";
-  paint.drawImage(left, 0, 0, canvas.width, canvas.height);
-  paint.globalCompositeOperation = "difference";
-  paint.drawImage(right, 0, 0, canvas.width, canvas.height);
+  left.letGo();
+  right.letGo();
 }
 
 function setPlaying(on) {
@@ -46,6 +61,7 @@ function setPlaying(on) {
   const all = videos();
   if (on && all[0]?.ended) all.forEach((video) => (video.currentTime = 0));
   for (const video of all) on ? video.play().catch(() => {}) : video.pause();
+  if (!on) for (const video of all.slice(1)) video.currentTime = all[0].currentTime;
 }
 
 function holdAgainst(index) {

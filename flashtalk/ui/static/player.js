@@ -41,3 +41,31 @@ const onFilm = (name, act) => document.addEventListener(name, (event) => event.t
 onFilm("waiting", fellBehind);
 for (const name of ["play", "emptied"]) onFilm(name, () => (clearTimeout(timer), show(false)));
 watch("value", goOnWhenThere);
+
+// A film that was asked for comes into view once the hand rests, and stops moving when it presses: nothing may slide
+// away under a press, or under the second one of two.
+const REST_MS = 500;
+let wanted = false;
+let rest = 0;
+
+function showStage() {
+  wanted = false;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  stage()?.scrollIntoView({ behavior: calm ? "instant" : "smooth", block: "nearest" });
+}
+
+function followHand(event) {
+  clearTimeout(rest);
+  if (event.type === "pointerdown") scrollTo({ top: scrollY, behavior: "instant" });
+  else if (wanted && !event.buttons) rest = setTimeout(showStage, REST_MS);
+}
+
+document.addEventListener("click", (event) => {
+  wanted ||= Boolean(event.target.closest("#ft-make, .ft-card"));
+  followHand(event);
+}, true);
+for (const name of ["pointerdown", "pointermove", "pointerup"]) document.addEventListener(name, followHand, true);
+// Whoever moves the page looks for something else.
+for (const name of ["wheel", "pointercancel"]) {
+  document.addEventListener(name, () => (clearTimeout(rest), (wanted = false)), { capture: true, passive: true });
+}

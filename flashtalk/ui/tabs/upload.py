@@ -62,8 +62,6 @@ TEXTS: dict[str, Pair] = {
     ),
 }
 
-_SHOW_STAGE = "() => document.getElementById('ft-video').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
-
 
 @dataclass(frozen=True)
 class _Inputs:
@@ -119,6 +117,8 @@ class _Tab:
         wanted, language, visitor = settings.wishes(*values), language_of(request), request.session_hash or ""
         asked = Request(portrait=portrait, voice=voice, wishes=wanted, language=language, visitor=visitor)
         yield from self.studio.watch(asked)
+        # Gradio says the last update again when a function ends, and by then another film may be on the page.
+        yield gr.skip(), gr.skip(), gr.skip()
 
     def watch_sample(self, sample: Sample) -> Callable[..., Iterator[tuple[Any, ...]]]:
         """A function that shows the film of a sample, and puts its face and voice into the choosers."""
@@ -248,9 +248,6 @@ def _build_typing(context: UiContext, tab: _Tab, voice: gr.Audio) -> None:
 
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    # Gradio runs a press's functions one after the other, so what should happen at once comes first.
-    for button in (buttons.go, *buttons.cards):
-        button.click(None, None, None, js=_SHOW_STAGE, queue=False, api_visibility="private")
     running: list[Any] = [buttons.go.click(spoken(tab.watch), inputs.all, outputs.all, **page)]
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
