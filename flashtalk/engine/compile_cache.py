@@ -1,4 +1,6 @@
-"""Where compiled kernels stay between starts. Called by build.py before anything is compiled."""
+"""Where compiled kernels stay between starts, and who makes them. Called by build.py before anything is compiled and by
+the engine when all is.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +36,10 @@ def keep_compiled(where: str) -> None:
         _log.warning("compiled kernels are not kept between starts: %s", error)
         return
     os.environ[VARIABLE] = str(folder)
+
+
+def end_compilers() -> None:
+    """End torch's compiling processes: they outlive a killed engine by seconds. Who compiles later starts new ones."""
+    from torch._inductor.async_compile import shutdown_compile_workers  # noqa: PLC0415  takes seconds, for who compiles alone
+
+    shutdown_compile_workers()

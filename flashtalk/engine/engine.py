@@ -16,6 +16,7 @@ from torch import nn
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import replace
 from flashtalk.engine.build import build_networks
+from flashtalk.engine.compile_cache import end_compilers
 from flashtalk.engine.ranks import Turn
 from flashtalk.errors import ConfigError, EngineError, InputError
 from flashtalk.media.image import fit_portrait, open_portrait
@@ -66,6 +67,7 @@ class Engine:
         self._closed = False
         if config.runtime.compile:
             self.warm_up()
+            end_compilers()
 
     @property
     def info(self) -> EngineInfo:

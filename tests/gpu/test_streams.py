@@ -194,6 +194,7 @@ def test_a_second_start_finds_what_the_first_compiled(tmp_path: Path) -> None:
     assert first["misses"] > 0
     assert second["misses"] == 0
     assert second["hits"] > 0
+    assert second["helpers"] == 0
 
 
 def test_ranks_do_the_same(tiny_wan_config: Config, tmp_path: Path) -> None:
