@@ -32,6 +32,10 @@ TEXTS: dict[str, Pair] = {
         "越少越快；可在“对比”页查看差别。",
     ),
     "settings.size": ("Size", "尺寸"),
+    "settings.size_info": (
+        "The first is what the model is made for; in others faces may lose their shape.",
+        "第一个是模型训练所用的尺寸；其他尺寸下人脸可能变形。",
+    ),
     "settings.fit": ("Picture", "构图"),
     "settings.cover": ("Crop around the face", "围绕人脸裁剪"),
     "settings.contain": ("Show all of it", "完整显示"),
@@ -88,7 +92,10 @@ def build_settings(context: UiContext, *, models: bool = False) -> SettingsPanel
             )
         with gr.Row():
             size = gr.Dropdown(
-                legal_sizes(client), value=_size_words(stream.width, stream.height), label=label("settings.size")
+                legal_sizes(client),
+                value=_size_words(stream.width, stream.height),
+                label=label("settings.size"),
+                info=label("settings.size_info"),
             )
             fit = gr.Radio(
                 [(label("settings.cover"), "cover"), (label("settings.contain"), "contain")],
