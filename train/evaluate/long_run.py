@@ -39,6 +39,7 @@ def film_long(studio: Studio, job: Job) -> Part:
     for name, curve_K in drift.items():
         row |= {f"{name}_at_10": float(curve_K[SECOND_TEN]), f"{name}_at_end": float(curve_K[-1])}
     row |= {f"{name}_change": measures.relative_change(drift[name], SECOND_TEN) for name in CHANGES}
+    row |= {f"{name}_change_of_trend": measures.trend(drift[name], SECOND_TEN) for name in CHANGES}
     strips = _strips(f"{subject.name}: {job.variant}", film, starts, last)
     return Part(job=job, row=row, curves=drift, strips=strips)
 

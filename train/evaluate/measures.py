@@ -140,6 +140,14 @@ def relative_change(curve_K: np.ndarray, first: int = 0) -> float:
     return float(abs(curve_K[-1] / curve_K[first] - 1)) if curve_K[first] else math.inf
 
 
+def trend(curve_K: np.ndarray, first: int = 0) -> float:
+    """The same along the least-squares line through all windows from `first` on: one window's chance hardly moves it."""
+    if len(curve_K) < first + 2:
+        return math.nan
+    slope, start = np.polyfit(np.arange(len(curve_K) - first), curve_K[first:], 1)
+    return float(abs(slope * (len(curve_K) - first - 1) / start)) if start else math.inf
+
+
 def frame_loudness(samples_S: np.ndarray, samples_per_frame: int, frame_count: int) -> np.ndarray:
     """F: root mean square of each frame's sound; silence after its end."""
     framed = np.zeros((frame_count, samples_per_frame), np.float32)

@@ -96,6 +96,8 @@ NOTES = {
     "head_movement": "spread of the head's angles, radians",
     "drawing_head_movement": "the same for the drawing",
     "drawing_blinks_per_minute": "blinks a minute of the drawing",
+    "identity_similarity_change_of_trend": "identity in the long run, along a line through all windows",
+    "sharpness_change_of_trend": "sharpness in the long run, along a line through all windows",
     "codec_ssim": "codec alone, SSIM",
     "codec_lip_correlation": "codec alone, mouth against the truth",
     "codec_seam_ratio": "codec alone, change at chunk borders by change inside",

@@ -42,5 +42,9 @@ class Results:
             summary |= {f"{kind}_{name}": found[name] for name in QUIET_NUMBERS}
         for kind in (HUMAN, CODEC):
             summary |= {f"{kind}_{name}": value for name, value in means(self.rows(kind)).items()}
-        changes = {name: value for name, value in means(self.rows(LONG)).items() if name.endswith("_change")}
+        changes = {
+            name: value
+            for name, value in means(self.rows(LONG)).items()
+            if name.endswith(("_change", "_change_of_trend"))
+        }
         return {**summary, **changes, **means(self.rows(SPEED))}

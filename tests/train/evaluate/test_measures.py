@@ -121,6 +121,15 @@ def test_windows_are_means_and_drop_the_rest() -> None:
     assert measures.windows(np.stack((values, -values), axis=1), 5).tolist() == [[2, -2], [7, -7]]
 
 
+def test_a_trend_is_not_moved_by_one_window() -> None:
+    steady = np.array([7.0, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4])
+    assert measures.trend(steady, first=1) == pytest.approx(0)
+    assert measures.trend(np.linspace(2, 1, 11)) == pytest.approx(0.5)
+    steady[-1] = 3.0
+    assert measures.trend(steady, first=1) < measures.relative_change(steady, first=1) / 1.5
+    assert math.isnan(measures.trend(np.array([1.0, 2]), first=1))
+
+
 def test_relative_change_compares_the_end_with_the_start() -> None:
     assert measures.relative_change(np.array([9, 2.0, 5, 1.9]), first=1) == pytest.approx(0.05)
     assert math.isnan(measures.relative_change(np.array([1.0, 2]), first=1))
