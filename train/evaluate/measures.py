@@ -141,7 +141,7 @@ def relative_change(curve_K: np.ndarray, first: int = 0) -> float:
 
 
 def trend(curve_K: np.ndarray, first: int = 0) -> float:
-    """The same along the least-squares line through all windows from `first` on: one window's chance hardly moves it."""
+    """The same along the least-squares line through all windows from `first` on: no single window moves it much."""
     if len(curve_K) < first + 2:
         return math.nan
     slope, start = np.polyfit(np.arange(len(curve_K) - first), curve_K[first:], 1)

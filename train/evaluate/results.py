@@ -42,9 +42,6 @@ class Results:
             summary |= {f"{kind}_{name}": found[name] for name in QUIET_NUMBERS}
         for kind in (HUMAN, CODEC):
             summary |= {f"{kind}_{name}": value for name, value in means(self.rows(kind)).items()}
-        changes = {
-            name: value
-            for name, value in means(self.rows(LONG)).items()
-            if name.endswith(("_change", "_change_of_trend"))
-        }
+        long = means(self.rows(LONG))
+        changes = {name: value for name, value in long.items() if "_change" in name}
         return {**summary, **changes, **means(self.rows(SPEED))}
