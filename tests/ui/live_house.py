@@ -14,6 +14,7 @@ import numpy as np
 
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import from_tree
+from flashtalk.parallel.groups import Place
 from flashtalk.types import VideoChunk
 from tests.serving.fakes import FakeEngine, FakeHouse, FakeSession
 
@@ -28,14 +29,14 @@ class PacedHouse(FakeHouse):
         self._cost_s = cost_s
         super().__init__(config)
 
-    def _build(self, config: Config) -> FakeEngine:
-        self.engines.append(PacedEngine(config, self._cost_s))
+    def _build(self, config: Config, place: Place) -> FakeEngine:
+        self.engines.append(PacedEngine(config, place.rank, self._cost_s))
         return self.engines[-1]
 
 
 class PacedEngine(FakeEngine):
-    def __init__(self, config: Config, cost_s: Callable[[], float]) -> None:
-        super().__init__(config)
+    def __init__(self, config: Config, rank: int, cost_s: Callable[[], float]) -> None:
+        super().__init__(config, rank)
         self.cost_s = cost_s
 
     def open(self, portrait: np.ndarray, *, prompt: str = "", **settings: object) -> FakeSession:
