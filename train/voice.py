@@ -47,14 +47,11 @@ class Reader(nn.Module):
         width = encoder.config.hidden_size
         self.phonemes, self.mouth = nn.Linear(width, CLASSES), nn.Linear(width, len(MOUTH_COLUMNS))
 
-    def forward(self, samples_BS: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-        """Sound -> logits [B, frames, CLASSES] and mouth columns [B, frames, 8]."""
-        return self.read(self.encoder(samples_BS, frames))
-
-    def read(self, hidden_BFLD: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoder's layers -> what `forward` gives."""
+    def forward(self, samples_BS: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Sound -> encoder's layers [B, frames, L, D], logits [B, frames, CLASSES], mouth columns [B, frames, 8]."""
+        hidden_BFLD = self.encoder(samples_BS, frames)
         last_BFD = hidden_BFLD[:, :, -1].float()
-        return self.phonemes(last_BFD), self.mouth(last_BFD)
+        return hidden_BFLD, self.phonemes(last_BFD), self.mouth(last_BFD)
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ class VoiceStep:
         frames = round(self.stream.audio_context_s * self.stream.fps)
         heard = self.listener.hear(clip_B, end_B, noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            hidden = self.reader.encoder(heard, frames)
-            logits, mouth = self.reader.read(hidden)
+            hidden, logits, mouth = self.reader(heard, frames)
         frame_BF = end_B[:, None] + torch.arange(-frames, 0)
         inside = (frame_BF >= 0).to(device)
         where = (clip_B[:, None].to(device), frame_BF.clamp(min=0).to(device))
@@ -89,19 +85,22 @@ class VoiceStep:
         # Explained variance of the jaw: what the lips hang on.
         jaw, true_jaw = mouth[..., 0].float()[inside], truth[..., 0][inside]
         explained = 1 - (jaw - true_jaw).square().mean() / true_jaw.var().clamp(min=1e-6)
-        kept = self._moved(heard, hidden, ~self.speech.recorded_N[clip_B.to(device)])
-        stats = {"phoneme": phoneme_loss, "mouth": mouth_loss, "right": right, "jaw_r2": explained, "moved": kept}
-        loss = phoneme_loss + MOUTH_WEIGHT * mouth_loss + self.keep_weight * kept
+        stats = {"phoneme": phoneme_loss, "mouth": mouth_loss, "right": right, "jaw_r2": explained}
+        loss = phoneme_loss + MOUTH_WEIGHT * mouth_loss
+        if self.former is not None:
+            stats["moved"] = moved(self.former, heard, hidden, ~self.speech.recorded_N[clip_B.to(device)])
+            loss = loss + self.keep_weight * stats["moved"]
         return loss, {name: value.detach() for name, value in stats.items()}
 
-    def _moved(self, heard_BS: Tensor, hidden_BFLD: Tensor, told_B: Tensor) -> Tensor:
-        """How far the layers of the rows in `told` are from those of the former encoder, in units of their variance."""
-        if self.former is None or not bool(told_B.any()):
-            return hidden_BFLD.new_zeros(())
-        with torch.no_grad():
-            former = self.former(heard_BS[told_B], hidden_BFLD.shape[1]).float()
-        variance_L1 = former.var((0, 1), keepdim=True).mean(-1, keepdim=True)
-        return ((hidden_BFLD[told_B].float() - former).square() / variance_L1).mean()
+
+def moved(former: AudioEncoder, heard_BS: Tensor, hidden_BFLD: Tensor, kept_B: Tensor) -> Tensor:
+    """How far the layers of the rows in `kept` are from the former encoder's, squared, in units of their variance."""
+    if not bool(kept_B.any()):
+        return hidden_BFLD.new_zeros(())
+    with torch.no_grad():
+        wanted = former(heard_BS[kept_B], hidden_BFLD.shape[1]).float()
+    variance_L1 = wanted.var((0, 1), keepdim=True).mean(-1, keepdim=True)
+    return ((hidden_BFLD[kept_B].float() - wanted).square() / variance_L1).mean()
 
 
 def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:

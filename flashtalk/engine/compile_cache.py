@@ -40,6 +40,6 @@ def keep_compiled(where: str) -> None:
 
 def end_compilers() -> None:
     """End torch's compiling processes: they outlive a killed engine by seconds. Who compiles later starts new ones."""
-    from torch._inductor.async_compile import shutdown_compile_workers  # noqa: PLC0415  takes seconds, for who compiles alone
+    from torch._inductor.async_compile import shutdown_compile_workers  # noqa: PLC0415  seconds that only who compiles should pay
 
     shutdown_compile_workers()

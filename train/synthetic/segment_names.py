@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from train.synthetic.phonemes import SYMBOLS
 
-SILENCES = frozenset({"pau", "#", "##", "h#", "brth", "ssil", "sil", "_", "0"})
+_SILENCES = frozenset({"pau", "#", "##", "h#", "brth", "ssil", "sil", "_", "0"})
 
+_ENGLISH = {"dx": "D", "nx": "N"}
 _ITALIAN = {
     "axr": "ER", "e": "EY", "e1": "EY", "E": "EH", "E1": "EH", "a": "AA", "a1": "AA", "i": "IY", "i1": "IY",
     "o": "OW", "o1": "OW", "O": "AO", "O1": "AO", "u": "UW", "u1": "UW", "j": "Y", "dZ": "JH", "tS": "CH",
@@ -30,18 +31,19 @@ _RUSSIAN = {
     "y": "IX", "oo": "AO", "uu": "UW", "u": "UW", "ur": "UH", "j": "Y", "c": "TS", "ch": "CH", "sch": "SH",
     "h": "X", "hh": "X", "r": "RR", "rr": "RR",
 }  # fmt: skip
-_NAMES = {"it": _ITALIAN, "ca": _CATALAN, "cs": _CZECH, "fi": _FINNISH, "ru": _RUSSIAN}
+_NAMES = {"en": _ENGLISH, "it": _ITALIAN, "ca": _CATALAN, "cs": _CZECH, "fi": _FINNISH, "ru": _RUSSIAN}
 
 
 def symbol_of(name: str, language: str) -> str:
     """A voice's name for a sound -> one of SYMBOLS, "" for silence and for names that we do not know.
 
-    A mark of length (`:`) or of a soft consonant (written twice in Russian) makes no other mouth.
+    A mark of length (`:`) makes no other mouth, nor does a letter written twice: long in Italian, soft in Russian.
     """
-    if name in SILENCES:
+    if name in _SILENCES:
         return ""
     known = _NAMES.get(language.split("-", maxsplit=1)[0], {})
-    for tried in (name, name.rstrip(":"), name[: len(name) // 2]):
+    single = name[0] if name == 2 * name[0] else name
+    for tried in (name, name.rstrip(":"), single):
         if tried in known:
             return known[tried]
         if tried.upper() in SYMBOLS:

@@ -26,11 +26,9 @@ CROWD = 4
 def open_speech(config: SpeechConfig) -> Speech:
     """What the config names. Raises ConfigError(espeak_missing), InputError for a damaged corpus."""
     espeak = EspeakSpeech(SpeechMaker(config.espeak_library, config.espeak_data))
-    return (
-        espeak
-        if config.corpus is None
-        else MixedSpeech(espeak, read(Path(config.corpus)), config.corpus_share, config.corpus_speed)
-    )
+    if config.corpus is None:
+        return espeak
+    return MixedSpeech(espeak, read(Path(config.corpus)), share=config.corpus_share, speed=config.corpus_speed)
 
 
 class EspeakSpeech:

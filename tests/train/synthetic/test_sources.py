@@ -27,13 +27,23 @@ def test_speed_moves_pitch_and_times_together(speed: float) -> None:
 
 
 def test_only_training_hears_other_speeds() -> None:
-    mixed = MixedSpeech(None, [tone("train"), tone("test")], 1.0, (1.2, 1.2))  # type: ignore[arg-type]
+    mixed = MixedSpeech(None, [tone("train"), tone("test")], share=1.0, speed=(1.2, 1.2))  # type: ignore[arg-type]
     assert len(mixed.speak(1, "test", 0.5)[0].samples) == SAMPLE_RATE
     assert len(mixed.speak(1, "train", 0.5)[0].samples) == pytest.approx(SAMPLE_RATE / 1.2, rel=0.01)
 
 
 def test_names_of_sounds_become_symbols() -> None:
     assert all(symbol in SYMBOLS for names in _NAMES.values() for symbol in names.values())
-    told = [("r~", "cs"), ("ch", "cs"), ("ch", "ru"), ("ll", "ru"), ("t:", "fi"), ("ax", "ca"), ("aa", "en-us")]
-    assert [symbol_of(*one) for one in told] == ["RR", "X", "CH", "L", "T", "AX", "AA"]
-    assert [symbol_of(*one) for one in (("pau", "en-us"), ("#", "cs"), ("what", "it"))] == ["", "", ""]
+    told = [
+        ("r~", "cs"),
+        ("ch", "cs"),
+        ("ch", "ru"),
+        ("ll", "ru"),
+        ("t:", "fi"),
+        ("ax", "ca"),
+        ("aa", "en-us"),
+        ("dx", "en-us"),
+        ("tt", "it"),
+    ]
+    assert [symbol_of(*one) for one in told] == ["RR", "X", "CH", "L", "T", "AX", "AA", "D", "T"]
+    assert [symbol_of(*one) for one in (("pau", "en-us"), ("#", "cs"), ("what", "it"), ("sq", "cs"))] == [""] * 4
