@@ -68,6 +68,8 @@ class OtherSize:
     height: int
     share: float
     """Of `data.clips` that are drawn in it, in addition, and of iterations that learn from them."""
+    nearest: float = 1.0
+    """As in DrawnData."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,9 @@ class DrawnData:
     """Differently augmented readings of each clip's sound."""
     samples_per_axis: int = 1
     compiled: bool = False
+    nearest: float = 1.0
+    """The smallest share of a character's usual view that a camera shows; each clip has another from there to 1. Square
+    portraits that are cut to a wide picture show 0.6 of it."""
     workers: int = 2
     """Processes that speak and move; drawing is on the device."""
     speech: SpeechConfig = field(default_factory=SpeechConfig)
@@ -199,10 +204,7 @@ class SftTraining:
         yield from _batch_problems(self.batch, self.accumulate)
         if self.moving_weight < 0:
             yield "moving_weight must be 0 or more"
-        if self.other_sizes and self.data.kind != "drawn":
-            yield "other_sizes are drawn: shards have the sizes that they were written with"
-        if sum(size.share for size in self.other_sizes) > 1:
-            yield "the shares of other_sizes must not exceed 1 together"
+        yield from _size_problems(self.other_sizes, self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +220,8 @@ class DmdTraining:
     stream: StreamConfig = field(default_factory=StreamConfig)
     weights: str | None = None
     """The checkpoint of stage 1: teacher, fake score and student start from it."""
+    other_sizes: tuple[OtherSize, ...] = ()
+    """Pictures of other sizes to roll out beside those of the data, which are drawn then."""
     batch: int = 32
     accumulate: int = 1
     critic_updates: int = 5
@@ -251,6 +255,7 @@ class DmdTraining:
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
         yield from _batch_problems(self.batch, self.accumulate)
+        yield from _size_problems(self.other_sizes, self.data)
         if self.most_chunks > self.data.chunks:
             yield f"most_chunks {self.most_chunks} needs clips of as many chunks; data.chunks is {self.data.chunks}"
         if not set(self.steps) <= set(self.model.distilled_steps):
@@ -271,3 +276,10 @@ def micro_batch_sizes(config: SftTraining | DmdTraining) -> Sizes:
 def _batch_problems(batch: int, accumulate: int) -> Iterator[str]:
     if batch % accumulate:
         yield f"batch {batch} must be a multiple of accumulate {accumulate}"
+
+
+def _size_problems(sizes: tuple[OtherSize, ...], data: DrawnData | ShardData) -> Iterator[str]:
+    if sizes and data.kind != "drawn":
+        yield "other_sizes are drawn: shards have the sizes that they were written with"
+    if sum(size.share for size in sizes) > 1:
+        yield "the shares of other_sizes must not exceed 1 together"

@@ -33,6 +33,7 @@ from train.sound import Listener
 from train.stages import get_module
 from train.synthetic.augment import Augment, AugmentConfig
 from train.synthetic.render import Renderer
+from train.synthetic.traits import nearer
 
 CLIPS_AT_ONCE = 8
 CONTEXTS_AT_ONCE = 64
@@ -174,7 +175,7 @@ def _drawn(data: DrawnData, ranks: Ranks, parts: Sequence[Part]) -> Iterator[lis
     renderer = Renderer(ranks.device, compiled=data.compiled, samples_per_axis=data.samples_per_axis)
     for first in range(0, len(parts), CLIPS_AT_ONCE):
         group = parts[first : first + CLIPS_AT_ONCE]
-        characters = [part.character for part in group]
+        characters = [nearer(part.character, data.nearest) for part in group]
         actors = [who for who, part in zip(characters, group, strict=True) for _ in part.poses_FP]
         poses = torch.from_numpy(np.concatenate([part.poses_FP for part in group]))
         frames = renderer.frames(actors, poses, (data.height, data.width))

@@ -21,7 +21,6 @@ from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.vae import WanVAE
 from flashtalk.types import LatentCodec
 from train.config import DmdTraining, micro_batch_sizes
-from train.data import draw_pool
 from train.dmd_losses import Scores
 from train.draws import Draws
 from train.ema import Ema
@@ -35,6 +34,7 @@ from train.pool import ClipPool
 from train.progress import Progress
 from train.ranks import Ranks
 from train.rollout import Roller, Rollout, Start
+from train.sizes import draw_pools, size_of_turn
 from train.stages import export, get_dit, get_module
 from train.states import RunState
 from train.velocity import Conditions
@@ -55,14 +55,21 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Clips:
+    """Those of one picture size, and their rows."""
+
+    pool: ClipPool
+    rows: Rows
+
+
+@dataclass(frozen=True)
 class Stage:
-    """Rollouts of batches of the pool."""
+    """Rollouts of batches of clips, by size: the main one first."""
 
     config: DmdTraining
     draws: Draws
     ranks: Ranks
-    pool: ClipPool
-    rows: Rows
+    sizes: tuple[Clips, ...]
     codec: LatentCodec
 
     def shape(self, turn: int, role: str) -> Shape:
@@ -88,13 +95,14 @@ class Stage:
         shape = self.shape(updates * self.config.accumulate + micro, role)
         noise = self.noise(iteration, micro, f"{role} rollout")
         numbers = self.numbers(iteration, micro, f"{role} clips")
-        batch = self.config.batch // self.config.accumulate
-        clip_B = torch.randint(len(self.pool), (batch,), generator=numbers)
-        voice_B = torch.randint(self.pool.rows_NKVFLD.shape[2], (batch,), generator=numbers)
-        start = self._start(clip_B, voice_B, shape.chunks, dit)
+        place, batch = size_of_turn(self.config, self.draws, iteration)
+        clips = self.sizes[place]
+        clip_B = torch.randint(len(clips.pool), (batch,), generator=numbers)
+        voice_B = torch.randint(clips.pool.rows_NKVFLD.shape[2], (batch,), generator=numbers)
+        start = _start(clips, clip_B, voice_B, shape.chunks, dit)
         roller = Roller(self.codec, self.config.stream, noise)
         rolled = roller.roll(dit, start, shape.exit_step, steps=shape.steps, colour_strength=shape.colour_strength)
-        return rolled, self.pool.latents_NKCTHW[clip_B, shape.chunks - 1].float()
+        return rolled, clips.pool.latents_NKCTHW[clip_B, shape.chunks - 1].float()
 
     def numbers(self, iteration: int, micro: int, role: str) -> torch.Generator:
         """This rank's draws on the CPU."""
@@ -106,16 +114,17 @@ class Stage:
         generator = self.draws.generator(iteration, micro, role, self.ranks.rank, device)
         return lambda shape: torch.randn(shape, generator=generator, device=device)
 
-    def _start(self, clip_B: Tensor, voice_B: Tensor, chunks: int, dit: DiT) -> Start:
-        pool, stride = self.pool, dit.config.temporal_stride
-        first_B = torch.full_like(clip_B, REFERENCE)
-        text_BLD, picture_BLD = self.rows.of(clip_B, first_B)
-        reference = pool.reference(clip_B, first_B, stride)
-        neighbours = dit.config.audio_window
-        windows = (pool.windows(clip_B, torch.full_like(clip_B, c), voice_B, neighbours) for c in range(chunks))
-        conditions = tuple(Conditions(reference, text_BLD, picture_BLD, heard) for heard in windows)
-        colours = tuple(pool.colour(int(clip), REFERENCE) for clip in clip_B)
-        return Start(conditions, reference[:, stride:, :1], colours)
+
+def _start(clips: Clips, clip_B: Tensor, voice_B: Tensor, chunks: int, dit: DiT) -> Start:
+    pool, stride = clips.pool, dit.config.temporal_stride
+    first_B = torch.full_like(clip_B, REFERENCE)
+    text_BLD, picture_BLD = clips.rows.of(clip_B, first_B)
+    reference = pool.reference(clip_B, first_B, stride)
+    neighbours = dit.config.audio_window
+    windows = (pool.windows(clip_B, torch.full_like(clip_B, c), voice_B, neighbours) for c in range(chunks))
+    conditions = tuple(Conditions(reference, text_BLD, picture_BLD, heard) for heard in windows)
+    colours = tuple(pool.colour(int(clip), REFERENCE) for clip in clip_B)
+    return Start(conditions, reference[:, stride:, :1], colours)
 
 
 @dataclass(frozen=True)
@@ -168,8 +177,7 @@ class Turns:
 def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     """Distil, export the student's running mean; gives the checkpoint's folder."""
     run, model = config.run, config.model
-    pool = draw_pool(config, ranks)
-    rows = frozen_rows(config, ranks, pool)
+    sizes = tuple(Clips(pool, frozen_rows(config, ranks, pool)) for pool in draw_pools(config, ranks))
     codec = get_module(model, "codec", ranks.device, weights=config.weights, required=True).requires_grad_(False)
     assert isinstance(codec, LightCodec | WanVAE)
     student, fake, teacher = (
@@ -178,8 +186,8 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     )
     replicas = ranks if config.shard.placement == "replicate" else None
     turns = Turns(
-        Stage(config, Draws(run.seed), ranks, pool, rows, codec),
-        Scores(teacher, fake, config, rows.negative_rows()),
+        Stage(config, Draws(run.seed), ranks, sizes, codec),
+        Scores(teacher, fake, config, sizes[0].rows.negative_rows()),
         student,
         Optimiser(student, config.student_optim, -(-run.iterations // config.critic_updates), replicas=replicas),
         Optimiser(fake, config.fake_optim, run.iterations, replicas=replicas),

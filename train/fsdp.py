@@ -60,6 +60,9 @@ def shard(module: nn.Module, ranks: Ranks, config: ShardConfig, *, methods: Coll
         _hold_low(module)
     # In-place changes of an output are what it warns of; nobody here makes them, and every chunk would be told.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+    if config.compile:
+        # One code object serves all blocks of all networks: sizes, with and without gradients, each is a variant.
+        torch._dynamo.config.recompile_limit = max(COMPILED_VARIANTS, torch._dynamo.config.recompile_limit)
     if config.placement == "replicate":
         _replicate(module, config)
         return module
@@ -110,9 +113,6 @@ def _shard_dit(dit: DiT, ranks: Ranks, config: ShardConfig) -> None:
     as a whole, and a modulation is a parameter of the block itself. The keys and values that `embed_context` and
     `embed_audio` prepare are groups of their own: they run before the blocks, and by far fewer weights.
     """
-    if config.compile:
-        # One code object serves all blocks of all networks: sizes, with and without gradients, each is a variant.
-        torch._dynamo.config.recompile_limit = max(COMPILED_VARIANTS, torch._dynamo.config.recompile_limit)
     modulations = set(_modulations(dit))
     _group(dit, ranks, None, ignored={p for p in dit.parameters() if p not in modulations})
     modulations = set(_modulations(dit))

@@ -21,7 +21,7 @@ from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.vae import WanVAE
 from flashtalk.pipeline.chunk import hand_over
 from flashtalk.types import LatentCodec
-from train.config import DrawnData, SftTraining, micro_batch_sizes
+from train.config import SftTraining, micro_batch_sizes
 from train.data import draw_pool
 from train.draws import Draws
 from train.ema import Ema
@@ -35,6 +35,7 @@ from train.plan import SFT, MemoryPlan, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
 from train.ranks import Ranks
+from train.sizes import draw_pools, size_of_turn
 from train.stages import export, get_dit, get_module, warm_start
 from train.states import RunState
 from train.velocity import Conditions, predict
@@ -110,8 +111,8 @@ class SftStep:
 def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     """Train, export the running mean of the weights; gives the checkpoint's folder."""
     run, model = config.run, config.model
-    pool, held_out = (draw_pool(config, ranks, split) for split in ("train", "validation"))
-    others = [draw_pool(in_size(config, number), ranks) for number in range(len(config.other_sizes))]
+    pool, *others = draw_pools(config, ranks)
+    held_out = draw_pool(config, ranks, "validation")
     dit = get_dit(model, ranks, config.shard, weights=config.weights, seed=run.seed)
     networks = nn.ModuleDict({"dit": dit})
     rows_of = _rows(config, ranks, networks, pool)
@@ -187,29 +188,6 @@ def handed_latents(pool: ClipPool, codec: LatentCodec, motion_frames: int) -> Te
         _, motion = hand_over(codec, latents_BCTHW, colours, motion_frames=motion_frames, colour_strength=0.0)
         handed.append(motion.to(first.dtype))
     return torch.cat((first, torch.stack(handed)), dim=1)
-
-
-def in_size(config: SftTraining, number: int) -> SftTraining:
-    """The config that draws the clips of another size: other characters, as many as its share says."""
-    data, size = config.data, config.other_sizes[number]
-    assert isinstance(data, DrawnData)
-    clips = max(1, round(data.clips * size.share))
-    cache = str(Path(data.cache) / f"{size.width}x{size.height}") if data.cache else None
-    drawn = replace(data, width=size.width, height=size.height, clips=clips, cache=cache)
-    return replace(config, other_sizes=(), data=drawn, run=replace(config.run, seed=config.run.seed + 1 + number))
-
-
-def size_of_turn(config: SftTraining, draws: Draws, iteration: int) -> tuple[int, int]:
-    """Which size this iteration takes (0: the main one), the same on all ranks, and its batch: of as many pixels."""
-    batch, data = config.batch // config.accumulate, config.data
-    if not isinstance(data, DrawnData):
-        return 0, batch
-    left = float(torch.rand((), generator=draws.generator(iteration, 0, "size", 0)))
-    for place, size in enumerate(config.other_sizes, start=1):
-        left -= size.share
-        if left < 0:
-            return place, max(1, round(batch * data.width * data.height / (size.width * size.height)))
-    return 0, batch
 
 
 def _exam_loss(exam: SftStep, batch: int, ranks: Ranks) -> Tensor:

@@ -15,8 +15,8 @@ from flashtalk.pipeline.chunk import render_chunk
 from flashtalk.pipeline.denoise import build_sampler
 from flashtalk.types import Conditioning, Portrait
 from tests.train.pools import random_pool
-from train.config import DmdTraining
-from train.dmd import Shape, Stage, Turns
+from train.config import DmdTraining, DrawnData, OtherSize
+from train.dmd import Clips, Shape, Stage, Turns, _start
 from train.dmd_losses import Scores
 from train.draws import Draws
 from train.ema import Ema
@@ -25,6 +25,7 @@ from train.fsdp import ShardConfig
 from train.optim import OptimConfig, Optimiser
 from train.ranks import Ranks
 from train.rollout import Roller
+from train.sizes import size_of_turn
 from train.stages import get_module
 
 CPU = torch.device("cpu")
@@ -53,12 +54,12 @@ def network(config: Config, seed: int = 0) -> DiT:
 def stage_of(config: Config, ranks: Ranks, **changes: object) -> Stage:
     settings, pool = training(config, **changes), random_pool(config)
     codec = get_module(config.model, "codec", CPU).requires_grad_(False)
-    return Stage(settings, Draws(0), ranks, pool, frozen_rows(settings, ranks, pool), codec)
+    return Stage(settings, Draws(0), ranks, (Clips(pool, frozen_rows(settings, ranks, pool)),), codec)
 
 
 def scores_of(stage: Stage, config: Config, fake_seed: int = 0) -> Scores:
     teacher, fake = network(config).requires_grad_(False), network(config, fake_seed)
-    return Scores(teacher, fake, stage.config, stage.rows.negative_rows())
+    return Scores(teacher, fake, stage.config, stage.sizes[0].rows.negative_rows())
 
 
 def counted(dit: DiT) -> list[bool]:
@@ -93,11 +94,30 @@ def test_motion_positions_get_no_gradient(tiny_config: Config, ranks: Ranks) -> 
 
 
 @torch.no_grad()
+def test_rollouts_are_of_the_size_whose_turn_it_is(tiny_config: Config, ranks: Ranks) -> None:
+    stream, codec = tiny_config.stream, tiny_config.model.codec
+    wide = replace(stream, width=2 * stream.width, height=stream.height // 2)
+    size = OtherSize(width=wide.width, height=wide.height, share=0.5)
+    stage = stage_of(tiny_config, ranks, data=DrawnData(width=stream.width, height=stream.height), other_sizes=(size,))
+    pool = random_pool(replace(tiny_config, stream=wide))
+    stage = replace(stage, sizes=(*stage.sizes, Clips(pool, frozen_rows(stage.config, ranks, pool))))
+    seen = set()
+    for iteration in range(8):
+        place, _ = size_of_turn(stage.config, stage.draws, iteration)
+        given = (stream, wide)[place]
+        cells = (given.height // codec.spatial_stride, given.width // codec.spatial_stride)
+        rolled, truth = stage.roll(network(tiny_config), iteration, 0, "fake")
+        assert rolled.sample_BCTHW.shape[-2:] == truth.shape[-2:] == cells
+        seen.add(place)
+    assert seen == {0, 1}
+
+
+@torch.no_grad()
 def test_rollout_is_what_is_served(tiny_config: Config, ranks: Ranks) -> None:
     """Chunk by chunk through `render_chunk`, with the same noise: the same motion latents."""
     stage, dit, stream = stage_of(tiny_config, ranks), network(tiny_config), tiny_config.stream
     clip, voice = torch.tensor([1]), torch.tensor([0])
-    start = stage._start(clip, voice, 3, dit)
+    start = _start(stage.sizes[0], clip, voice, 3, dit)
     drawn: list[Tensor] = []
 
     def draw(shape: tuple[int, ...]) -> Tensor:
@@ -106,7 +126,9 @@ def test_rollout_is_what_is_served(tiny_config: Config, ranks: Ranks) -> None:
 
     rolled = Roller(stage.codec, stream, draw).roll(dit, start, 3, steps=4, colour_strength=0.7)
     given = start.chunks[0]
-    portrait = Portrait(given.reference_BCTHW[0], start.motion_BCTHW[0], given.picture_BLD[0], stage.pool.colour(1, 0))
+    portrait = Portrait(
+        given.reference_BCTHW[0], start.motion_BCTHW[0], given.picture_BLD[0], stage.sizes[0].pool.colour(1, 0)
+    )
     context = dit.embed_context(given.text_BLD, given.picture_BLD)
     conditioning = Conditioning(portrait, given.text_BLD[0], context)
     motion, noise = portrait.motion_CTHW, iter(drawn)

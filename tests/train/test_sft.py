@@ -20,7 +20,8 @@ from train.losses import pin
 from train.optim import OptimConfig, Optimiser
 from train.pool import ClipPool, pick
 from train.ranks import Ranks
-from train.sft import SftStep, handed_latents, in_size, size_of_turn
+from train.sft import SftStep, handed_latents
+from train.sizes import in_size, size_of_turn
 from train.stages import get_module
 
 CPU = torch.device("cpu")
@@ -126,7 +127,7 @@ def test_what_is_handed_over_is_what_a_stream_would_hand_over(tiny_config: Confi
 
 
 def test_sizes_take_turns_by_their_shares_with_batches_of_as_many_pixels(tiny_config: Config) -> None:
-    sizes = (OtherSize(width=128, height=128, share=0.25), OtherSize(width=64, height=32, share=0.5))
+    sizes = (OtherSize(width=128, height=128, share=0.25, nearest=0.6), OtherSize(width=64, height=32, share=0.5))
     data = DrawnData(width=64, height=64, clips=8)
     config = SftTraining(model=tiny_config.model, stream=tiny_config.stream, data=data, other_sizes=sizes, batch=16)
     turns = [size_of_turn(config, Draws(0), iteration) for iteration in range(400)]
@@ -134,7 +135,7 @@ def test_sizes_take_turns_by_their_shares_with_batches_of_as_many_pixels(tiny_co
     counts = [sum(place == number for place, _ in turns) / len(turns) for number in range(3)]
     assert counts == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
     drawn = in_size(config, 0)
-    assert (drawn.data.width, drawn.data.clips, drawn.other_sizes) == (128, 2, ())
+    assert (drawn.data.width, drawn.data.clips, drawn.data.nearest, drawn.other_sizes) == (128, 2, 0.6, ())
     assert drawn.run.seed != config.run.seed, "other characters"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from flashtalk.errors import InputError
@@ -44,6 +44,12 @@ def draw_character(seed: int, split: str = "train") -> Character:
     numbers |= clothes
     numbers |= looks.draw_style(r, who) | looks.draw_light(r) | looks.draw_camera(r, numbers)
     return Character(seed, split, who.style, who.age, who.feminine, hair, hair_colour, wears, numbers)
+
+
+def nearer(character: Character, nearest: float) -> Character:
+    """The same before a camera that shows from `nearest` (0 to 1) to all of the usual view; always the same share."""
+    share = Random(f"camera/{character.split}/{character.seed}").uniform(nearest, 1.0)
+    return replace(character, numbers={**character.numbers, "zoom": character.numbers["zoom"] * share})
 
 
 def caption(character: Character) -> str:

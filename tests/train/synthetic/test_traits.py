@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flashtalk.errors import InputError
 from train.synthetic.palette import LIP_CONTRAST, contrast, from_hex, mixed
 from train.synthetic.pose import POSE, VISEMES, mouth_opening, poses
-from train.synthetic.traits import NUMBERS, SPLITS, caption, draw_character
+from train.synthetic.traits import NUMBERS, SPLITS, caption, draw_character, nearer
 
 SEEDS = st.integers(0, 2**40)
 
@@ -106,3 +106,13 @@ def test_visemes_open_the_mouth_in_the_right_order() -> None:
     assert opening["rest"] == opening["MBP"] == 0
     assert 0 < opening["FV"] < opening["OO"] < opening["OH"] < opening["AA"]
     assert len(VISEMES) >= 16
+
+
+@given(SEEDS, st.floats(0.3, 1.0))
+def test_a_camera_comes_nearer_and_nothing_else_changes(seed: int, nearest: float) -> None:
+    far = draw_character(seed)
+    near = nearer(far, nearest)
+    share = near.numbers["zoom"] / far.numbers["zoom"]
+    assert nearest - 1e-9 <= share <= 1.0 + 1e-9
+    assert {**near.numbers, "zoom": 0.0} == {**far.numbers, "zoom": 0.0}
+    assert nearer(far, 1.0).numbers == far.numbers
