@@ -216,6 +216,7 @@ class RuntimeConfig(OverlapConfig):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     attention: str = "auto"
+    """A kernel of ops/attention.BACKENDS. fp8: self-attention in 8 bits (for Hopper); an approximation."""
     compile: bool = False
     linears: Literal["plain", "fp8"] = "plain"
     """fp8: products of the transformer's blocks in 8 bits, scaled by rows (for Hopper); an approximation."""
@@ -229,6 +230,11 @@ class RuntimeConfig(OverlapConfig):
     """preview decodes with the model's preview_codec: much faster, and approximate (the next chunk sees its frames)."""
     threads: int | None = None
     """CPU threads of one engine; null leaves torch's choice."""
+
+    @property
+    def rounds_attention(self) -> bool:
+        """Whether self-attention is computed in 8 bits."""
+        return self.attention == "fp8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +266,13 @@ class Config:
         heads, degree = self.model.dit.num_heads, self.parallel.ulysses_degree
         if degree and heads % degree:
             yield f"parallel.ulysses_degree {degree} must divide the {heads} heads of {self.model.name}"
+        if self.runtime.rounds_attention and (
+            self.parallel.exchange == "xfuser" or self.parallel.degrees(heads)[1] > 1
+        ):
+            yield (
+                f"runtime.attention {self.runtime.attention} does not go around a ring, nor through xDiT's exchange: "
+                f"choose parallel.exchange own and ranks that divide the {heads} heads, or another attention"
+            )
         if self.runtime.decoder == "preview" and self.model.preview_codec is None:
             yield f"runtime.decoder is preview, but {self.model.name} has no preview_codec"
         for name in ("chunk_frames", "motion_frames", "first_chunk_frames"):

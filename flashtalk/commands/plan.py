@@ -55,7 +55,8 @@ def _fact_words(made: Plan) -> Iterator[tuple[str, str]]:
     fits = "fits" if made.fits else "DOES NOT FIT"
     yield "model", f"{made.config.model.name}, {made.parameters / 1e9:.2f} billion parameters, {dtype}"
     ranks = made.config.parallel.ranks
-    several = f"{ranks} x {made.device.name}, exchanges not reckoned" if ranks > 1 else made.device.name
+    unknown = "" if made.device.exchange_gb_s else ", exchanges not reckoned"
+    several = f"{ranks} x {made.device.name}{unknown}" if ranks > 1 else made.device.name
     yield "device", f"{several} ({made.found})"
     yield "quality", str(grade(made.config))
     yield "picture", f"{stream.width}x{stream.height}, {made.size.tokens} tokens a chunk, {stream.steps} steps"
@@ -72,10 +73,11 @@ def _fact_words(made: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _work(made: Plan) -> Table:
-    table = _table("a chunk", "TFLOP linear", "8-bit", "attention", "convolution", "GB moved", "seconds")
+    kinds = ("TFLOP linear", "8-bit", "attention", "8-bit attention", "convolution")
+    table = _table("a chunk", *kinds, "GB moved", "seconds")
     for stage in made.stages:
         table.add_row(stage.name, *_tera(stage.work), f"{stage.work.moved_bytes / 1e9:.1f}", f"{stage.seconds:.3f}")
-    table.add_row("all", "", "", "", "", "", f"{made.chunk_s:.3f}")
+    table.add_row("all", *[""] * 6, f"{made.chunk_s:.3f}")
     table.add_row("one step", *_tera(made.step), f"{made.step.moved_bytes / 1e9:.1f}", "")
     return table
 
@@ -104,17 +106,26 @@ def _sizes(made: Plan) -> Table:
 def _rates(made: Plan) -> Table:
     rates, device = made.device.rates(made.dtype), made.device
     table = _table("reckoned with", "", "measured", "how")
-    measured = {"linear": rates.linear, "8-bit": rates.float8, "attention": rates.attention, "convolution": rates.conv}
+    measured = {
+        "linear": rates.linear,
+        "8-bit": rates.float8,
+        "attention": rates.attention,
+        "8-bit attention": rates.attention8,
+        "convolution": rates.conv,
+    }
     for name, rate in measured.items():
         if rate is None:
             continue
         table.add_row(name, f"{rate.value:.4g} TFLOP/s", rate.date, rate.source)
     table.add_row("moving", f"{device.copy_tb_s.value:.3g} TB/s", device.copy_tb_s.date, device.copy_tb_s.source)
+    if sent := device.exchange_gb_s:
+        table.add_row("exchanging", f"{sent.value:.3g} GB/s", sent.date, sent.source)
     return table
 
 
 def _tera(work: Work) -> tuple[str, ...]:
-    return tuple(f"{flops / 1e12:.4g}" for flops in (work.linear, work.float8, work.attention, work.conv))
+    kinds = (work.linear, work.float8, work.attention, work.attention8, work.conv)
+    return tuple(f"{flops / 1e12:.4g}" for flops in kinds)
 
 
 def _table(*headings: str) -> Table:

@@ -24,7 +24,7 @@ from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.dit import DiT
 from flashtalk.models.light_codec import LightCodec
 from flashtalk.models.text_encoder import ByteTokenizer, Tokenizer, load_tokenizer
-from flashtalk.ops.attention import select_attention
+from flashtalk.ops.attention import select_kernels
 from flashtalk.parallel.groups import Ranks
 from flashtalk.pipeline.networks import Networks
 
@@ -42,7 +42,8 @@ def build_networks(config: Config, ranks: Ranks | None = None) -> Networks:
     make_fast(modules, config.runtime)
     tokenizer, fingerprint = _tokenizer(config.model, checkpoint), _fingerprint(config, checkpoint, dtype)
     networks = Networks.join(config.model, modules, tokenizer, device, fingerprint, config.runtime)
-    networks.dit.set_attention(select_attention(config.runtime.attention, device, dtype)[1])
+    kernels = select_kernels(config.runtime.attention, device, dtype)
+    networks.dit.set_attention(kernels.cross, own=kernels.own)
     networks = parallelise(networks, config, ranks)
     if config.runtime.compile:
         keep_compiled(config.runtime.compile_cache)
@@ -108,6 +109,9 @@ def _tokenizer(config: ModelConfig, checkpoint: Checkpoint | None) -> Tokenizer:
 
 def _fingerprint(config: Config, checkpoint: Checkpoint | None, dtype: torch.dtype) -> str:
     weights = checkpoint.digest if checkpoint else f"untrained-{config.checkpoint.init_seed}"
-    precision = str(dtype) if config.runtime.linears == "plain" else f"{dtype}, {config.runtime.linears}"
-    tree = json.dumps([to_tree(config.model), weights, precision, config.runtime.decoder], sort_keys=True)
+    runtime = config.runtime
+    precision = str(dtype) if runtime.linears == "plain" else f"{dtype}, {runtime.linears}"
+    if runtime.rounds_attention:
+        precision += f", {runtime.attention}"
+    tree = json.dumps([to_tree(config.model), weights, precision, runtime.decoder], sort_keys=True)
     return f"{config.model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:16]}"

@@ -51,6 +51,8 @@ def _rounded(config: Config) -> Iterator[str]:
 
 def _changed(config: Config, full: Config | None) -> Iterator[str]:
     stream, steps = config.stream, max(config.model.distilled_steps)
+    if config.runtime.rounds_attention:
+        yield "self-attention in 8 bits"
     if stream.steps < steps:
         yield f"{stream.steps} of {steps} steps"
     if config.runtime.decoder == "preview":

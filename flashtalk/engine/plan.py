@@ -21,6 +21,7 @@ from flashtalk.engine.rates import DeviceRates, rates_for
 from flashtalk.engine.work import Work, WorkCounter
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.models.text_encoder import ByteTokenizer
+from flashtalk.ops.attention import BACKENDS, attend_sdpa
 from flashtalk.pipeline.chunk import render_chunk
 from flashtalk.pipeline.conditioning import make_conditioning, make_portrait, to_frames
 from flashtalk.pipeline.denoise import Sampler, build_sampler
@@ -133,7 +134,8 @@ class Plan:
 def plan(config: Config, device: str | None = None) -> Plan:
     """Predict; `device` names a file in configs/devices (default: what the config means here). Raises ConfigError.
 
-    Memory is that of one device. Of several, each computes an even share of SHARED; exchanges are not reckoned.
+    Memory is that of one device. Of several, each computes an even share of SHARED; of what they exchange, the
+    transformer's part is reckoned, where somebody measured its rate.
     """
     rates, dtype, found = rates_for(config.runtime, device)
     rates.rates(dtype)
@@ -144,7 +146,7 @@ def plan(config: Config, device: str | None = None) -> Plan:
         first = chunk
         if stream.first_chunk_frames != stream.chunk_frames:
             first = _count_chunk(networks, stream, conditioning, stream.first_chunk_frames)
-    stages = _stages(chunk, config, rates, dtype)
+    stages = _stages(chunk, config, stream.chunk_frames, rates, dtype)
     return Plan(
         config=config,
         device=rates,
@@ -161,7 +163,7 @@ def plan(config: Config, device: str | None = None) -> Plan:
         step=chunk[STEP],
         stages=stages,
         open_s=rates.seconds(opening, dtype),
-        first_chunk_s=sum(stage.seconds for stage in _stages(first, config, rates, dtype)),
+        first_chunk_s=sum(stage.seconds for stage in _stages(first, config, stream.first_chunk_frames, rates, dtype)),
     )
 
 
@@ -185,7 +187,10 @@ def networks_on_meta(config: Config, dtype: torch.dtype) -> Networks:
             assign(module, name, torch.empty_like(tensor, dtype=dtype_of(name)))
     make_fast(modules, config.runtime)
     tokenizer = ByteTokenizer(config.model.text_encoder.max_tokens)
-    return Networks.join(config.model, modules, tokenizer, META, "")
+    networks = Networks.join(config.model, modules, tokenizer, META, "")
+    if config.runtime.rounds_attention:
+        networks.dit.set_attention(attend_sdpa, own=BACKENDS[config.runtime.attention].load())
+    return networks
 
 
 def _count_opening(networks: Networks, stream: StreamConfig) -> tuple[Work, Conditioning]:
@@ -237,7 +242,9 @@ def _hear(networks: Networks, stream: StreamConfig, frames: int) -> Tensor:
     return audio_windows(hidden, first, frames, networks.config.dit.audio_window)
 
 
-def _stages(counted: Mapping[str, Work], config: Config, rates: DeviceRates, dtype: torch.dtype) -> tuple[Stage, ...]:
+def _stages(
+    counted: Mapping[str, Work], config: Config, frames: int, rates: DeviceRates, dtype: torch.dtype
+) -> tuple[Stage, ...]:
     """The stages as a session's clock names them: `denoise` with all its steps."""
     seconds = {name: rates.seconds(work, dtype) for name, work in counted.items()}
     steps, step = config.stream.steps, counted[STEP]
@@ -245,8 +252,19 @@ def _stages(counted: Mapping[str, Work], config: Config, rates: DeviceRates, dty
     works = {**counted, "denoise": counted["denoise"] + step.times(steps)}
     for name in SHARED if config.parallel.split_codec else SHARED[:1]:
         seconds[name] /= config.parallel.ranks
+    if rates.exchange_gb_s:
+        seconds["denoise"] += steps * _sent_bytes(config, frames, dtype) / rates.exchange_gb_s.value / 1e9
     names = ("audio", "denoise", "decode", "colour", "encode", "host")
     return tuple(Stage(name, works[name], seconds[name]) for name in names)
+
+
+def _sent_bytes(config: Config, frames: int, dtype: torch.dtype) -> float:
+    """That leave a rank in a step: queries, keys, values and results of each block; keys and values again in a ring."""
+    dit, parallel, stream = config.model.dit, config.parallel, config.stream
+    ulysses, ring = parallel.degrees(dit.num_heads)
+    tensors = 4 * (ulysses - 1) / ulysses + 2 * (ring - 1)
+    own_tokens = _size(config.model, stream.width, stream.height, frames).tokens / parallel.ranks
+    return tensors * dit.num_layers * own_tokens * dit.dim * dtype.itemsize
 
 
 def _session_tensors(conditioning: Conditioning) -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from flashtalk.config import Config
 from flashtalk.engine.device import pick_device
 from flashtalk.models.image_encoder import ImageEncoder
 from flashtalk.models.text_encoder import TextEncoder
-from flashtalk.ops.attention import select_attention
+from flashtalk.ops.attention import select_kernels
 from flashtalk.parallel.encoders import ON_FIRST_RANK, FirstRankImage, FirstRankText
 from flashtalk.parallel.groups import Place, Ranks
 from flashtalk.parallel.sequence import parallelise_dit
@@ -45,9 +45,9 @@ def parallelise(networks: Networks, config: Config, ranks: Ranks | None) -> Netw
     """The networks as this rank's part of the group; as they are for a process that is alone. All ranks call it."""
     if ranks is None:
         return networks
-    _, attend = select_attention(config.runtime.attention, networks.device, networks.dit.dtype)
+    kernels = select_kernels(config.runtime.attention, networks.device, networks.dit.dtype)
     ranks.meet("weights")  # loading takes longer than a wait in the middle of work may
-    parallelise_dit(networks.dit, ranks, config.parallel, attend)
+    parallelise_dit(networks.dit, ranks, config.parallel, kernels.own, kernels.cross)
     text, image = networks.text_encoder, networks.image_encoder
     assert isinstance(text, TextEncoder), "parallelised once"
     assert isinstance(image, ImageEncoder), "parallelised once"

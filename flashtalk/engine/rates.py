@@ -45,6 +45,8 @@ class Rates:
     conv: Measured
     float8: Measured | None = None
     """Products of matrices in 8 bits beside the others in this precision."""
+    attention8: Measured | None = None
+    """Attention in 8 bits, rounding included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class DeviceRates:
     memory_gib: Measured
     copy_tb_s: Measured
     """Bytes read and written by operations that only move data."""
+    exchange_gb_s: Measured | None = None
+    """Bytes that leave one of several that share a step; waiting for the others is in it."""
     bfloat16: Rates | None = None
     float32: Rates | None = None
 
@@ -65,13 +69,15 @@ class DeviceRates:
         rates = self.rates(dtype)
         flops = work.linear / rates.linear.value + work.attention / rates.attention.value + work.conv / rates.conv.value
         if work.float8:
-            flops += work.float8 / self._float8(rates).value
+            flops += work.float8 / self._known(rates.float8, "8-bit products", "runtime.linears: plain").value
+        if work.attention8:
+            flops += work.attention8 / self._known(rates.attention8, "8-bit attention", "runtime.attention: auto").value
         return (flops + (work.handed_bytes if compiled else work.moved_bytes) / self.copy_tb_s.value) / 1e12
 
-    def _float8(self, rates: Rates) -> Measured:
-        if rates.float8 is None:
-            raise ConfigError(f"nobody measured 8-bit products on {self.name}; use runtime.linears: plain")
-        return rates.float8
+    def _known(self, rate: Measured | None, what: str, instead: str) -> Measured:
+        if rate is None:
+            raise ConfigError(f"nobody measured {what} on {self.name}; use {instead}")
+        return rate
 
     def rates(self, dtype: torch.dtype) -> Rates:
         """The rates in one precision. Raises ConfigError if nobody measured them."""

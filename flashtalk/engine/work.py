@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-KINDS = {"conv": "conv", "scaled_mm": "float8"}
+KINDS = {"conv": "conv", "scaled_mm": "float8", "attend_float8": "attention8"}
 """By a word in the name of torch's operation; other products are linear."""
 
 
@@ -26,8 +26,8 @@ KINDS = {"conv": "conv", "scaled_mm": "float8"}
 class Work:
     """Floating-point operations (a multiplication and an addition are two) and bytes.
 
-    linear: products of matrices; float8: those in 8 bits; attention: softmax(q k^T) v; conv: convolutions, their
-    borders counted as full.
+    linear: products of matrices; attention: softmax(q k^T) v; float8, attention8: those in 8 bits; conv: convolutions,
+    their borders counted as full.
     moved_bytes: read and written by all other operations, each by itself, as an uncompiled program does.
     handed_bytes: what products, attention and convolutions take from and give to other operations (not weights): of
     moved_bytes a compiled program, which joins the operations in between, keeps about so much.
@@ -41,11 +41,12 @@ class Work:
     handed_bytes: int = 0
     peak_bytes: int = 0
     float8: int = 0
+    attention8: int = 0
 
     @property
     def flops(self) -> int:
         """All kinds together."""
-        return self.linear + self.attention + self.conv + self.float8
+        return self.linear + self.attention + self.conv + self.float8 + self.attention8
 
     def __add__(self, other: Work) -> Work:
         """One after the other."""

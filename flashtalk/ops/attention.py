@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashtalk.errors import ConfigError
+from flashtalk.ops.float8_attention_triton import load_float8
 from flashtalk.types import Attend
 
 
@@ -25,6 +26,16 @@ class Backend:
 
     load: Callable[[], Attend]
     why_not: Callable[[torch.device, torch.dtype], str]
+    rounds: bool = False
+    """In 8 bits: an approximation, and for self-attention alone. With few keys there is nothing to gain."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernel of self-attention and that of the attentions to text, picture and sound."""
+
+    own: Attend
+    cross: Attend
 
 
 def attend_sdpa(q_BLNE: Tensor, k_BLNE: Tensor, v_BLNE: Tensor) -> Tensor:
@@ -67,6 +78,13 @@ def select_attention(name: str, device: torch.device, dtype: torch.dtype) -> tup
     if reason:
         raise ConfigError(f"attention '{name}' cannot run on {device} in {dtype}: {reason}; `auto` picks one that can")
     return name, BACKENDS[name].load()
+
+
+def select_kernels(name: str, device: torch.device, dtype: torch.dtype) -> Kernels:
+    """The kernels that `name` means for the transformer. Raises ConfigError."""
+    own = select_attention(name, device, dtype)[1]
+    rounds = name in BACKENDS and BACKENDS[name].rounds
+    return Kernels(own, select_attention("auto", device, dtype)[1] if rounds else own)
 
 
 def _load_cudnn() -> Attend:
@@ -113,6 +131,7 @@ BACKENDS = {
     "cudnn": Backend(_load_cudnn, _needs("", (8, 0))),
     "flash2": Backend(_load_flash2, _needs("flash_attn", (8, 0))),
     "flash3": Backend(_load_flash3, _needs("flash_attn_interface", (9, 0))),
+    "fp8": Backend(load_float8, _needs("triton", (9, 0)), rounds=True),
 }
 
 FASTEST_FIRST = ("flash3", "cudnn", "flash2", "sdpa")

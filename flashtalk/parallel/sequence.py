@@ -93,8 +93,13 @@ class PaddedAttention:
         return self.usp(q, k, v, sum(counts)).transpose(1, 2)[:, :own]
 
 
-def parallelise_dit(dit: DiT, ranks: Ranks, config: ParallelConfig, attend: Attend) -> None:
-    """Make `dit` compute this rank's share; `attend` is the kernel of one device. All ranks call it. ConfigError."""
+def parallelise_dit(
+    dit: DiT, ranks: Ranks, config: ParallelConfig, attend: Attend, cross: Attend | None = None
+) -> None:
+    """Make `dit` compute this rank's share; `attend` is the kernel of one device. All ranks call it. ConfigError.
+
+    `cross` is the kernel of the attentions that exchange nothing, where it is another one.
+    """
     ulysses, ring = config.degrees(dit.config.num_heads)
     own: Attend
     if config.exchange == "xfuser":
@@ -104,4 +109,4 @@ def parallelise_dit(dit: DiT, ranks: Ranks, config: ParallelConfig, attend: Atte
         share = TokenShare(ranks.team)
         own = HybridAttention(share, *ranks.teams(ulysses), attend)
     dit.set_sequence(share)
-    dit.set_attention(attend, own=own)
+    dit.set_attention(cross or attend, own=own)

@@ -18,6 +18,7 @@ from flashtalk.engine.plan import Plan, legal_sizes, plan
 from flashtalk.engine.rates import REFERENCE_GPU, DeviceRates, Measured, Rates, probe, rates_for
 from flashtalk.engine.work import Work, WorkCounter
 from flashtalk.errors import ConfigError
+from flashtalk.ops.attention import BACKENDS
 from tests.peak_memory import peak_memory
 
 META = torch.device("meta")
@@ -62,6 +63,13 @@ def test_attention_holds_no_scores() -> None:
     work = counted(lambda: F.scaled_dot_product_attention(empty(2, 3, 50, 8), empty(2, 3, 20, 8), empty(2, 3, 20, 8)))
     assert work.attention == 2 * 2 * 3 * 50 * 20 * (8 + 8)
     assert work.linear == 0
+    assert work.peak_bytes == 4 * 2 * 3 * 8 * (50 + 20 + 20 + 50)
+
+
+def test_attention_in_8_bits_is_counted_apart() -> None:
+    attend = BACKENDS["fp8"].load()
+    work = counted(lambda: attend(empty(2, 50, 3, 8), empty(2, 20, 3, 8), empty(2, 20, 3, 8)))
+    assert work.attention8 == work.flops == 2 * 2 * 3 * 50 * 20 * (8 + 8)
     assert work.peak_bytes == 4 * 2 * 3 * 8 * (50 + 20 + 20 + 50)
 
 
@@ -208,6 +216,19 @@ def test_compiled_blocks_move_less(tiny_config: Config) -> None:
     assert plain.chunk_s - compiled.chunk_s == pytest.approx(saved_bytes / 4.3e12)
 
 
+@pytest.mark.parametrize(("ranks", "ulysses", "tensors"), [(1, 1, 0), (2, 2, 2), (4, 2, 4), (4, 1, 6)])
+def test_what_ranks_exchange_takes_time(tiny: Plan, ranks: int, ulysses: int, tensors: int) -> None:
+    """Queries, keys, values and results without the part that stays; around a ring, keys and values to each other."""
+    alone = replace(tiny.config, ON_GPU)
+    several = replace(alone, {"parallel.ranks": ranks, "parallel.ulysses_degree": ulysses})
+    one, each = (plan(config, REFERENCE_GPU) for config in (alone, several))
+    whole_s, share_s = ({s.name: s.seconds for s in made.stages}["denoise"] for made in (one, each))
+    rate, dit = one.device.exchange_gb_s, alone.model.dit
+    assert rate is not None
+    sent_bytes = 4 * tensors * dit.num_layers * TOKENS / ranks * dit.dim * 2
+    assert share_s - whole_s / ranks == pytest.approx(sent_bytes / rate.value / 1e9)
+
+
 @pytest.mark.parametrize("name", ["flashtalk-14b", "small"])
 def test_legal_sizes_are_legal(name: str) -> None:
     config = load_config("cpu", {"model": name})
@@ -230,7 +251,8 @@ def test_every_number_of_a_device_says_where_it_is_from(file: Path) -> None:
     assert device.name == file.stem
     assert device.matches
     tree = yaml.safe_load(file.read_text())
-    numbers = [tree["memory_gib"], tree["copy_tb_s"], *tree.get("bfloat16", {}).values()]
+    numbers = [tree[name] for name in ("memory_gib", "copy_tb_s", "exchange_gb_s") if name in tree]
+    numbers += tree.get("bfloat16", {}).values()
     assert all(number["value"] > 0 and number["source"] and number["date"] for number in numbers)
 
 
@@ -243,6 +265,10 @@ def test_seconds_are_work_by_rate() -> None:
     work = Work(linear=10**12, attention=10**12, conv=10**12, moved_bytes=10**12, handed_bytes=10**11)
     assert device.seconds(work, torch.bfloat16) == pytest.approx(1 / 2 + 1 / 4 + 1 / 8 + 1 / 10)
     assert device.seconds(work, torch.bfloat16, compiled=True) == pytest.approx(1 / 2 + 1 / 4 + 1 / 8 + 1 / 100)
+    with pytest.raises(ConfigError, match=r"nobody measured 8-bit attention on x; use runtime\.attention: auto"):
+        device.seconds(Work(attention8=1), torch.bfloat16)
+    faster = dataclasses.replace(device, bfloat16=dataclasses.replace(rates, attention8=of(5)))
+    assert faster.seconds(Work(attention8=10**12), torch.bfloat16) == pytest.approx(1 / 5)
     with pytest.raises(ConfigError, match="nobody measured x in float32"):
         device.seconds(work, torch.float32)
 

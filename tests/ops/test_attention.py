@@ -38,7 +38,7 @@ def test_kernel_is_its_twin(name: str, shape: tuple[int, ...]) -> None:
     q = torch.randn(batch, queries, heads, width, device=device, dtype=torch.bfloat16)
     k, v = torch.randn(2, batch, keys, heads, width, device=device, dtype=torch.bfloat16)
     error = (BACKENDS[name].load()(q, k, v).double() - by_hand(q, k, v)).norm() / by_hand(q, k, v).norm()
-    assert error < 1e-2
+    assert error < (7e-2 if BACKENDS[name].rounds else 1e-2)
 
 
 def test_auto_is_usable_and_named() -> None:
