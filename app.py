@@ -27,7 +27,7 @@ from flashtalk.commands.settings import read_config
 from flashtalk.config import DEFAULT_SERVE_CONFIG
 from flashtalk.config_app import UiConfig
 from flashtalk.errors import ConfigError
-from flashtalk.ui.place import listen, own_folder
+from flashtalk.ui.place import listen, outer_addresses, own_folder
 
 if TYPE_CHECKING:
     from socket import socket
@@ -197,6 +197,9 @@ def _addresses(doors: Doors) -> Iterator[str]:
     """What to tell the one who started it."""
     here = LOCAL if doors.host == EVERYWHERE else doors.host
     yield f"FlashTalk is at http://{here}:{doors.port}"
+    if doors.host == EVERYWHERE:
+        for address in outer_addresses():
+            yield f"for others: http://{address}:{doors.port}"
     if doors.share:
         yield f"and at {_tunnel(here, doors.port)}"
     if doors.auth:

@@ -21,7 +21,7 @@ class DoorConfig:
     """For opening one file; each 20 s of sound that arrive allow one second more."""
     at_once: int = 2
     """Files that are opened at the same time; more wait, at most `time_s`."""
-    picture_max_bytes: int = 20 << 20
+    picture_max_bytes: int = 32 << 20
     sound_max_bytes: int = 200 << 20
     sound_max_s: float = 600.0
     film_max_bytes: int = 4 << 30
@@ -70,9 +70,12 @@ class UiConfig:
     """Finished films, jobs and the secret that signs tokens; made when missing, readable by its owner only."""
     root_path: str = ""
     """Below which path a proxy offers the app, like /talk; the proxy takes it off before it asks."""
-    films_at_once: int = 2
-    """Films and comparisons that are made at the same time; more wait their turn in the queue."""
-    queue_places: int = 24
+    films_per_visitor: int = 3
+    """Films and comparisons that one browser (one address, without its cookie) has waiting or made at the same time."""
+    calls_at_once: int = 160
+    """Of pages and programs, those included that wait in the house's line; many more than ServingConfig's places."""
+    calls_waiting: int = 160
+    """More calls than that are held back unseen; beyond these the page says that it is busy."""
     film_max_s: float = 120.0
     """Longest sound of the upload and compare tabs; longer ones belong in the long-video tab."""
     upload_max_mib: int = 4096

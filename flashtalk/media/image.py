@@ -61,6 +61,9 @@ _TURNS = {
 _STRIP_ROWS = 256
 """Colours are converted strip by strip, so that the largest picture takes some 300 MB and not twice that."""
 
+_WHOLE_PIXELS = 25_000_000
+"""Larger pictures (telephones make them) are halved: no film shows so much, and whoever keeps them needs the room."""
+
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Colour space of an ICC profile -> the mode whose numbers it explains."""
 
@@ -71,7 +74,8 @@ def open_portrait(
     """Any usual picture as uint8 RGB [H, W, 3], upright, in sRGB, on neutral grey where it was transparent.
 
     source: a local PNG, JPEG, WebP or BMP file (of an animation the first frame), by name or open, a PIL
-    picture, or an array [H, W] or [H, W, 1 to 4], uint8, uint16 or float in 0..1. Nothing but the pixels is kept.
+    picture, or an array [H, W] or [H, W, 1 to 4], uint8, uint16 or float in 0..1. Nothing but the pixels is kept;
+    more than 25 million of them are halved both ways.
     InputError: see the file's top.
     """
     if isinstance(source, np.ndarray):
@@ -128,11 +132,13 @@ def _upright(rgb_HWC: np.ndarray, image: Image.Image) -> np.ndarray:
 
 
 def _flat_rgb(image: Image.Image) -> np.ndarray:
-    """Colours to sRGB, transparency onto grey."""
-    rgb_HWC = np.empty((image.height, image.width, 3), np.uint8)
+    """Colours to sRGB, transparency onto grey; half as wide and high if it is very large."""
+    shrink = 2 if image.width * image.height > _WHOLE_PIXELS else 1
+    rgb_HWC = np.empty((-(-image.height // shrink), -(-image.width // shrink), 3), np.uint8)
     for top in range(0, image.height, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, image.height)
-        rgb_HWC[top:bottom] = np.asarray(_flat_strip(image.crop((0, top, image.width, bottom))))
+        strip = _flat_strip(image.crop((0, top, image.width, bottom))).reduce(shrink)
+        rgb_HWC[top // shrink : top // shrink + strip.height] = np.asarray(strip)
     return rgb_HWC
 
 

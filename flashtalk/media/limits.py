@@ -26,7 +26,7 @@ class ImageLimits:
     """Limits of a picture, checked on its header, before any pixel is decoded."""
 
     max_bytes: int = 64 * MIB
-    max_pixels: int = 25_000_000
+    max_pixels: int = 50_500_000
     min_side: int = 16
     max_side: int = 8192
     max_aspect: float = 10.0

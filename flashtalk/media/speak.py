@@ -5,11 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 from flashtalk.errors import InputError
 
-SPEAKERS = {"en": "en-gb+f3", "zh": "cmn+f2"}
-"""Language -> espeak-ng's voice."""
+Speaker = Literal["female", "male"]
+SPEAKERS: dict[Speaker, dict[str, str]] = {
+    "female": {"en": "en+f3", "zh": "cmn+f2"},
+    "male": {"en": "en+m3", "zh": "cmn+m3"},
+}
+"""Speaker and language -> espeak-ng's voice. "en" is British; version 1.51 forgets what comes after "en-gb"."""
 MOST_LETTERS = 600
 _PATIENCE_S = 20.0
 
@@ -19,7 +24,7 @@ def can_speak() -> bool:
     return shutil.which("espeak-ng") is not None
 
 
-def speak(text: str, language: str, path: str | Path) -> None:
+def speak(text: str, language: str, path: str | Path, speaker: Speaker = "female") -> None:
     """Write `text` as speech to a WAV file at `path`. Raises InputError(text_empty, text_long, no_synthesiser)."""
     words = " ".join(text.split())
     if not words:
@@ -31,7 +36,7 @@ def speak(text: str, language: str, path: str | Path) -> None:
     if program is None:
         message = "No speech synthesiser is installed here; install espeak-ng, or record or upload a voice."
         raise InputError(message, code="no_synthesiser")
-    command = [program, "-v", SPEAKERS[language], "-s", "150", "-w", str(path), "--stdin"]
+    command = [program, "-v", SPEAKERS[speaker][language], "-s", "150", "-w", str(path), "--stdin"]
     try:
         subprocess.run(command, input=words.encode(), check=True, capture_output=True, timeout=_PATIENCE_S)
     except (subprocess.SubprocessError, OSError):

@@ -16,8 +16,9 @@ import numpy as np
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_app import ServingConfig
 from flashtalk.config_file import variant_of
-from flashtalk.engine.engine import EngineInfo, changed_stream
+from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
+from flashtalk.serving.asked import asked_stream, demand_short_prompt
 from flashtalk.serving.launch import ProcessRank, Rank
 from flashtalk.serving.line import Line
 from flashtalk.serving.local import ThreadRank
@@ -94,7 +95,7 @@ class House:
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """See Client."""
-        return changed_stream(self._engine_config, seed, changes)
+        return asked_stream(self._engine_config, seed, changes)
 
     def open(
         self,
@@ -110,6 +111,7 @@ class House:
         self._line.demand_place()
         stream = self.stream(seed=seed, **changes)
         _check_portrait(portrait)
+        demand_short_prompt(prompt)
         return self._seated(Beginning(stream, portrait, prompt), realtime, on_place)
 
     def restore(self, path: Path, *, realtime: bool = False, on_place: OnPlace | None = None) -> Seat:

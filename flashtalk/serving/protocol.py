@@ -110,7 +110,7 @@ class Client(Protocol):
         """
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
-        """The stream settings with changes, checked against the model. Raises InputError, ConfigError."""
+        """The stream settings with changes, checked against the model and serving/asked.py. InputError, ConfigError."""
 
     def open(
         self,

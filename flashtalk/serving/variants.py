@@ -13,8 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from flashtalk.config import Config, StreamConfig
-from flashtalk.engine.engine import EngineInfo, changed_stream
+from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, InputError
+from flashtalk.serving.asked import asked_stream
 from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus, State, Stream
 
 _LOOK_S = 1.0
@@ -59,7 +60,7 @@ class Variant:
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """See Client; starts nothing."""
-        return changed_stream(self._config, seed, changes)
+        return asked_stream(self._config, seed, changes)
 
     def open(
         self,

@@ -28,6 +28,7 @@ from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tabs import compare, long_video, microphone, upload
 from flashtalk.ui.texts import Pair, Texts
 from flashtalk.ui.tokens import load_tokens
+from flashtalk.ui.visits import Visits
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
 _MIB = 1 << 20
@@ -62,6 +63,7 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
         folder=folder,
         assets=ASSETS,
         rate=RateLimit(settings.requests_per_minute),
+        visits=Visits(settings.films_per_visitor),
     )
 
 
@@ -77,7 +79,9 @@ def build_app(client: Client, settings: UiConfig, context: UiContext | None = No
                 with gr.Tab(context.texts.label(tab.TITLE), id=tab.TITLE):
                     tab.build(context)
         frame.build_footer(context)
-    blocks.queue(max_size=settings.queue_places, default_concurrency_limit=settings.films_at_once)
+    # Gradio's line is one that nobody sees: whoever comes is let through to the house, which tells them their place.
+    blocks.max_threads = settings.calls_at_once
+    blocks.queue(max_size=settings.calls_waiting, default_concurrency_limit=None)
     return blocks
 
 

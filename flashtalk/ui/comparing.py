@@ -9,7 +9,7 @@ from flashtalk.media.fit import fit_portrait
 from flashtalk.media.segments import Segment, join_segments
 from flashtalk.ui.compare_page import Result, Variant
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.film import Film, InLine, Made, Order, engine_of
+from flashtalk.ui.film import Film, InLine, Made, Order, engine_of, stream_changes
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.material import Materials
 from flashtalk.ui.measures import Measurer
@@ -38,12 +38,19 @@ class Comparer:
 
     def __init__(self, context: UiContext) -> None:
         self._client = context.client
+        self._visits = context.visits
         self._materials = Materials(context)
         self._store = FilmStore(context)
 
     def run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:
         """What happens; a Result for each variant, in their order. Raises FlashTalkError."""
+        with self._visits.film():
+            yield from self._run(portrait, voice, variants)
+
+    def _run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:
         orders = [self._order(portrait, voice, variant) for variant in variants]
+        for order in orders:  # nothing is made if one of them cannot be
+            engine_of(self._client, order.model).stream(**stream_changes(order.seed, order.changes))
         for variant, order in zip(variants, orders, strict=True):
             if variant.model:
                 yield Starting(variant)

@@ -22,6 +22,9 @@ AGREED = "of somebody who agreed to it"
 """Whose faces and voices programs may bring; the page asks its visitors (ui/frame.py)."""
 
 
+_UPLOADED = "A local file, which the client uploads; addresses are refused."
+
+
 class _Quiet(ComponentMeta):
     """Makes components as Gradio does, but without the stub file that it writes beside their source."""
 
@@ -76,6 +79,10 @@ class PortraitInput(gr.Image, metaclass=_Quiet):
 
     is_template = True
 
+    def api_info(self) -> dict[str, Any]:
+        """What programs give."""
+        return super().api_info() | {"additional_description": _UPLOADED}
+
     def preprocess(self, payload: ImageData | None) -> str | None:
         """The path."""
         return None if payload is None else payload.path
@@ -93,7 +100,7 @@ class VoiceInput(gr.Audio, metaclass=_Quiet):
     def api_info(self) -> dict[str, Any]:
         """What programs give, without a lecture on Gradio's classes."""
         about = {name: value for name, value in super().api_info().items() if name != "description"}
-        return about | {"additional_description": "A local filepath or publicly available URL."}
+        return about | {"additional_description": _UPLOADED}
 
     def preprocess(self, payload: FileData | None) -> str | None:
         """The path."""

@@ -11,6 +11,7 @@ from flashtalk.serving.protocol import Client
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.texts import Texts
 from flashtalk.ui.tokens import Tokens
+from flashtalk.ui.visits import Visits
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,4 @@ class UiContext:
     assets: Path
     """Absolute; sample portraits and voices."""
     rate: RateLimit
+    visits: Visits

@@ -52,6 +52,7 @@ class _Endpoints:
 
     def __init__(self, context: UiContext, studio: Studio) -> None:
         self._studio = studio
+        self._visits = context.visits
         self._once: Once[Finished] = Once(context.door.config.upload_age_s)
 
     def make_film(
@@ -90,7 +91,8 @@ class _Endpoints:
     def _made(self, request: Request, key: str) -> tuple[str, str, dict[str, Any]]:
         files = [file_sha256(path) for path in (request.portrait, request.voice) if path]
         fingerprint = hashlib.sha256(json.dumps([*files, asdict(request.wishes)]).encode()).hexdigest()
-        done = self._once.run(key or "", fingerprint, lambda: self._studio.make(request, new_folder()))
+        with self._visits.film():
+            done = self._once.run(key or "", fingerprint, lambda: self._studio.make(request, new_folder()))
         figures = {
             "frames": done.frames,
             "seconds_to_make": round(done.wall_s, 3),

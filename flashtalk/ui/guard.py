@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi.requests import HTTPConnection
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import Response
 from gradio.routes import App
 
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.refusal import refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -87,11 +88,11 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _refusal(self, asked: HTTPConnection) -> PlainTextResponse | None:
+    def _refusal(self, asked: HTTPConnection) -> Response | None:
         path = str(asked.scope["path"])
         if self._login and not (path in _OPEN or path.startswith(_OPEN_FOLDERS) or self._login.knows(asked)):
-            return PlainTextResponse("Log in first.", status_code=401)
+            return refused(401, "Log in first.")
         costly = asked.scope.get("method") == "POST" and path.startswith(_COSTLY)
         if costly and not self._rate.allows(asked.client.host if asked.client else ""):
-            return PlainTextResponse("Too many requests from your address; wait a minute.", status_code=429)
+            return refused(429, "Too many requests from your address; wait a minute.")
         return None

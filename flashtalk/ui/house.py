@@ -24,8 +24,14 @@ TEXTS: dict[str, Pair] = {
         "All {seats} seats are taken; {line} in line. Yours begins when it is your turn.",
         "{seats} 个座位已满，{line} 人排队中。轮到您时会自动开始。",
     ),
+    "house.cut": (
+        "Cut off: the server went away. Press again when it is back.",
+        "已中断：服务器已断开，恢复后请重新开始。",
+    ),
     "house.lost": ("The server does not answer; this page keeps trying.", "服务器无响应，页面正在重试。"),
 }
+_LINES = ("waking", "full", "lost", "cut")
+"""cut is for the status lines of films, see static/head.js; the others are states of the house."""
 _NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -54,7 +60,7 @@ def pill(texts: Texts, info: EngineInfo) -> str:
 
 def notice(texts: Texts) -> str:
     """The line for those who have to wait; hidden until head.js sets its state."""
-    shown = {name: texts.html(f"house.{name}", seats="@seats@", line="@line@") for name in ("waking", "full", "lost")}
+    shown = {name: texts.html(f"house.{name}", seats="@seats@", line="@line@") for name in _LINES}
     lines = "".join(f'<p data-for="{name}">{words}</p>' for name, words in shown.items())
     for name in ("seats", "line"):
         lines = lines.replace(f"@{name}@", f'<b data-figure="{name}">–</b>')

@@ -6,6 +6,7 @@ import json
 from html import escape
 
 from flashtalk.ui.texts import Pair, Texts
+from flashtalk.ui.why import CHINESE
 
 TEXTS: dict[str, Pair] = {
     "long.title": ("Long video", "长视频"),
@@ -64,28 +65,13 @@ WORDS: dict[str, Pair] = {
     "part": ("seconds {from} to {to} again", "重做第 {from} 至 {to} 秒"),
 }
 
-WHY: dict[str, str] = {
-    "disk_full": "服务器磁盘空间不足，视频已暂停；稍后可继续。",
-    "overloaded": "您的视频或排队的视频太多，请稍后再试，或先删除一部。",
-    "worker_lost": "生成引擎多次中断；请稍后继续。",
-    "session_model": "服务器上的模型已更换，请重新生成这部视频。",
-    "encoder_changed": "服务器上的编码器已更换，请重新生成这部视频。",
-    "job_damaged": "这部视频的文件已损坏，请重新生成。",
-    "film_short": "引擎提前结束了这部视频，请再试一次。",
-    "span_range": "请填写两个时刻（秒），后者较晚，且在视频之内。",
-    "job_unknown": "没有这部视频；可能已到期删除。",
-    "token_refused": "此页面已过期，请重新加载。",
-    "inside": "内部出错；可尝试继续生成。",
-}
-"""Chinese for errors, by their code; in English the server's own sentence says more."""
-
 HEAD = '<link rel="stylesheet" href="ft/public/static/long_video.css">'
 SCRIPT = 'import(new URL("ft/public/static/long_video.js", document.baseURI)).then((module) => module.start(element));'
 
 
 def markup(texts: Texts) -> str:
     """Player, drift meter and the list; the script fills them."""
-    words, why = (escape(json.dumps(tree, ensure_ascii=False), quote=True) for tree in (WORDS, WHY))
+    words, why = (escape(json.dumps(tree, ensure_ascii=False), quote=True) for tree in (WORDS, CHINESE))
     return f"""
 <section class="ft-long" data-words="{words}" data-why="{why}" data-state="none">
   <div class="ft-long-stage ft-video"><div class="empty"></div>

@@ -141,7 +141,7 @@ class Studio:
 
     def _show(self, request: Request) -> Iterator[Update]:
         reel = _Reel()
-        with self._film(request, watched=True) as film:
+        with self._context.visits.film(), self._film(request, watched=True) as film:
             self.stop(request.visitor)
             self._watched[request.visitor] = film
             try:

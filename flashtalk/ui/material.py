@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,33 +45,38 @@ class Voice:
 
 
 class _Shelf(Generic[Value]):
-    """The last few opened files, by what they hold; the one not asked for longest goes first."""
+    """The last few opened files, by what they hold, for as long as the files themselves stay; the oldest goes first."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, age_s: float) -> None:
         self._size = size
+        self._age_s = age_s
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Value] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Value, float]] = OrderedDict()
 
     def get(self, key: str) -> Value | None:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            self._forget()
+            value, _ = self._kept.get(key, (None, 0.0))
+            return value
 
     def put(self, key: str, value: Value) -> None:
         with self._lock:
-            self._kept[key] = value
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._kept.pop(key, None)
+            self._kept[key] = value, time.monotonic() + self._age_s
+            self._forget()
+
+    def _forget(self) -> None:
+        while self._kept and (len(self._kept) > self._size or next(iter(self._kept.values()))[1] < time.monotonic()):
+            self._kept.popitem(last=False)
 
 
 class Materials:
     """Opens pictures and sounds, each once for a while. Thread-safe. Made by a tab's `build`."""
 
     def __init__(self, context: UiContext) -> None:
-        self._context = context
-        self._pictures: _Shelf[np.ndarray] = _Shelf(_KEPT_PICTURES)
-        self._voices: _Shelf[Voice] = _Shelf(_KEPT_SOUNDS)
+        self._context, age_s = context, context.door.config.upload_age_s
+        self._pictures: _Shelf[np.ndarray] = _Shelf(_KEPT_PICTURES, age_s)
+        self._voices: _Shelf[Voice] = _Shelf(_KEPT_SOUNDS, age_s)
         self._lock = threading.Lock()
 
     def portrait(self, path: str | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Errors as sentences: what a visitor reads when something goes wrong. Wraps every function that Gradio calls."""
+"""Errors as sentences in the visitor's language, when something goes wrong. Wraps every function that Gradio calls."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.ui.texts import LANGUAGES, Pair, language_of
+from flashtalk.ui.why import chinese
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+TEXTS: dict[str, Pair] = {
+    "mishap.ours": (
+        "Something went wrong on our side. Try again; if it stays, report it with the word {mark}.",
+        "我们这边出了问题，请重试；若仍出现，请报告编号 {mark}。",
+    ),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -39,13 +49,24 @@ def spoken(function: Function) -> Function:
 
 
 def sentence(error: BaseException) -> str:
-    """What to show for it. An unexpected error gets a word under which the log has the details."""
-    if isinstance(error, FlashTalkError):
-        text = str(error).strip()
-        return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-    mark = secrets.token_hex(4)
-    _log.error("unexpected error %s", mark, exc_info=error)
-    return f"Something went wrong on our side. Try again; if it stays, report it with the word {mark}."
+    """What to show for it to whoever asks now. An unexpected error gets a word under which the log has the details."""
+    if not isinstance(error, FlashTalkError):
+        mark = secrets.token_hex(4)
+        _log.error("unexpected error %s", mark, exc_info=error)
+        return _say("mishap.ours").format(mark=mark)
+    if _language() == "zh":
+        return chinese(error)
+    text = str(error).strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _language() -> str:
+    """Of the request that Gradio serves in this context; English outside of one."""
+    return language_of(LocalContext.request.get(None))
+
+
+def _say(key: str) -> str:
+    return TEXTS[key][LANGUAGES.index(_language())]
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from flashtalk.errors import ConfigError
 
 _NEXT_PORTS = 50
 _BACKLOG = 512
+_ANYWHERE = "192.0.2.1"
+"""An address of no machine (RFC 5737)."""
 
 
 def listen(host: str, port: int, *, exactly: bool) -> socket.socket:
@@ -29,6 +31,17 @@ def listen(host: str, port: int, *, exactly: bool) -> socket.socket:
             raise ConfigError(message, code="port")
         return opened
     raise ConfigError(f"ports {port} to {last} of {host} are in use; name a free one: --port NUMBER", code="port")
+
+
+def outer_addresses() -> list[str]:
+    """This machine's IPv4 addresses that others can reach, the one with the way out first; none without a network."""
+    found: list[str] = []
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((_ANYWHERE, 9))  # chooses a way and sends nothing
+        found.append(str(probe.getsockname()[0]))
+    with suppress(OSError):
+        found += socket.gethostbyname_ex(socket.gethostname())[2]
+    return [one for one in dict.fromkeys(found) if not one.startswith(("127.", "0."))]
 
 
 def own_folder(folder: Path) -> IO[str] | None:

@@ -19,12 +19,13 @@ from flashtalk.config import StreamConfig
 from flashtalk.config_file import to_tree
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
+from flashtalk.serving.asked import MOST_PROMPT_LETTERS
 from flashtalk.ui.material import file_sha256
 
 _FORMAT = "flashtalk-project"
 _VERSION = 1
 _MOST_BYTES = 64 << 20
-_LONGEST_PROMPT, _LONGEST_NAME = 2000, 100
+_LONGEST_NAME = 100
 _MADE_WITH = ("flashtalk", "model", "device", "settings")
 _NAME = re.compile(r"[\w .()-]{1,80}")
 _CHOSEN = {"steps": int, "width": int, "height": int, "fit": str, "colour_strength": float}
@@ -101,14 +102,14 @@ def read_project(path: str | Path, folder: Path) -> Project:
         made_with = {name: str(tree["made_with"][name])[:_LONGEST_NAME] for name in _MADE_WITH}
         portrait, voice = (_unpacked(tree[kind], folder, kind) for kind in ("portrait", "voice"))
         return Project(wishes, portrait, voice, made_with)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise _damaged("cannot be read") from None
 
 
 def _wishes(tree: Mapping[str, Any]) -> Wishes:
     settings = {name: kind(tree["settings"][name]) for name, kind in _CHOSEN.items() if name in tree["settings"]}
     return Wishes(
-        prompt=str(tree["prompt"])[:_LONGEST_PROMPT],
+        prompt=str(tree["prompt"])[:MOST_PROMPT_LETTERS],
         seed=int(tree["seed"]),
         label=bool(tree["label"]),
         model=str(tree["model"])[:_LONGEST_NAME],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from flashtalk.errors import ConfigError
+from flashtalk.serving.asked import MOST_PROMPT_LETTERS, SIZES, size_words
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import engine_of
@@ -33,8 +35,8 @@ TEXTS: dict[str, Pair] = {
     ),
     "settings.size": ("Size", "尺寸"),
     "settings.size_info": (
-        "The first is what the model is made for; in others faces may lose their shape.",
-        "第一个是模型训练所用的尺寸；其他尺寸下人脸可能变形。",
+        "The first is what the model does best.",
+        "第一个尺寸效果最好。",
     ),
     "settings.fit": ("Picture", "构图"),
     "settings.cover": ("Crop around the face", "围绕人脸裁剪"),
@@ -45,9 +47,7 @@ TEXTS: dict[str, Pair] = {
 }
 
 _MOST_STEPS = 8
-_MOST_TIMES_OWN_SIZE = 4
-_SIZES = ((256, 256), (192, 256), (320, 320), (384, 384), (512, 512), (416, 720), (448, 768), (720, 416), (768, 448))
-_LARGEST_SEED = 2**31 - 1
+_SIZE = re.compile(r"(\d{1,9})[×x](\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ def build_settings(context: UiContext, *, models: bool = False) -> SettingsPanel
     stream = client.stream()
     with gr.Accordion(label("settings.title"), open=False, elem_classes="ft-settings"):
         prompt = gr.Textbox(
-            label=label("settings.prompt"), placeholder=label("settings.prompt_example"), max_length=2000
+            label=label("settings.prompt"),
+            value="",
+            placeholder=label("settings.prompt_example"),
+            max_length=MOST_PROMPT_LETTERS,
         )
         model = build_model(context) if models else None
         with gr.Row():
@@ -93,7 +96,7 @@ def build_settings(context: UiContext, *, models: bool = False) -> SettingsPanel
         with gr.Row():
             size = gr.Dropdown(
                 legal_sizes(client),
-                value=_size_words(stream.width, stream.height),
+                value=size_words(stream.width, stream.height),
                 label=label("settings.size"),
                 info=label("settings.size_info"),
             )
@@ -123,14 +126,16 @@ def build_model(context: UiContext, chosen: str = "") -> gr.Dropdown:
 def wishes(
     prompt: str, seed: float, steps: int, size: str, fit: str, colour: float, label: bool, model: str = ""
 ) -> Wishes:
-    """Values of a panel's components, in their order. Raises ConfigError for a size that is none."""
-    width, _, height = size.partition("×")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ConfigError(f"The size {size!r} is not one; write it like 256×256.")
-    chosen = {"steps": int(steps), "width": int(width), "height": int(height), "fit": fit}
+    """Values of a panel's components, in their order; the client judges them. Raises ConfigError for what is none."""
+    written = _SIZE.fullmatch(str(size))
+    if not written:
+        raise ConfigError(f"The size {str(size)[:20]!r} is not one; write it like 256×256.")
+    if steps is None or colour is None:
+        raise ConfigError("Say how many steps, and from 0 to 1 how firmly colours are held, or leave both out.")
+    chosen = {"steps": int(steps), "width": int(written[1]), "height": int(written[2]), "fit": fit}
     return Wishes(
         prompt=prompt or "",
-        seed=int(seed or 0) % (_LARGEST_SEED + 1),
+        seed=int(seed or 0),
         label=bool(label),
         model=model or "",
         settings={**chosen, "colour_strength": float(colour)},
@@ -141,7 +146,7 @@ def panel_values(wanted: Wishes, client: Client) -> list[Any]:
     """The inverse of `wishes`, for a panel with a model. Raises ConfigError for what this model cannot do."""
     model = wanted.model if wanted.model in client.variants else ""
     stream = engine_of(client, model).stream(seed=wanted.seed, **wanted.settings)
-    size = _size_words(stream.width, stream.height)
+    size = size_words(stream.width, stream.height)
     return [wanted.prompt, wanted.seed, stream.steps, size, stream.fit, stream.colour_strength, wanted.label, model]
 
 
@@ -154,12 +159,11 @@ def legal_steps(client: Client) -> list[int]:
 def legal_sizes(client: Client) -> list[str]:
     """The model's own size first, then what else it can do in reasonable time."""
     own, engines = client.stream(), _engines(client)
-    sizes = dict.fromkeys(((own.width, own.height), *_SIZES))
+    sizes = dict.fromkeys(((own.width, own.height), *SIZES))
     return [
-        _size_words(width, height)
+        size_words(width, height)
         for width, height in sizes
-        if width * height <= own.width * own.height * _MOST_TIMES_OWN_SIZE
-        and any(_is_legal(engine, width=width, height=height) for engine in engines)
+        if any(_is_legal(engine, width=width, height=height) for engine in engines)
     ]
 
 
@@ -173,7 +177,3 @@ def _is_legal(engine: Client, **changes: int) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _size_words(width: int, height: int) -> str:
-    return f"{width}×{height}"

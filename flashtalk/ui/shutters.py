@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
+
+from flashtalk.ui.refusal import refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,6 +31,8 @@ Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 
 COOKIE = "flashtalk_browser"
 _COOKIE_AGE_S = 365 * 86400
+_EMBEDDED = "SameSite=None; Secure; Partitioned"
+"""So that the cookie also arrives in a page that another site shows in itself; browsers take this over https only."""
 _SHUT = re.compile(
     r"/gradio_api/(file[=/]/*[a-z][a-z0-9+.-]+:|proxy=|component_server|process_recording|custom_component|vibe|undo-vibe"
     r"|run-history|profiling|dev/)|/monitoring",
@@ -91,27 +95,27 @@ class Shutters:
         with self._reserved(asked):
             await self._app(scope, receive, _with_cookie(asked, send))
 
-    def _refusal(self, asked: Request) -> PlainTextResponse | None:
+    def _refusal(self, asked: Request) -> Response | None:
         path = str(asked.scope["path"])
         if _SHUT.match(path):
-            return _say(404, "There is nothing here.")
+            return refused(404, "There is nothing here.")
         if asked.method not in _SAFE and asked.headers.get("sec-fetch-site") == "cross-site":
-            return _say(403, "Another site sent this; open the page itself.")
+            return refused(403, "Another site sent this; open the page itself.")
         found = _SESSION.match(path)
         named = (found[1] or found[2]) if found else asked.query_params.get("session_hash")
         if named and not self._is_own(named, asked):
-            return _say(404, "There is no such session.")
+            return refused(404, "There is no such session.")
         return self._no_room(asked) if path == _UPLOAD and asked.method == "POST" else None
 
     def _is_own(self, session: str, asked: Request) -> bool:
         return self._sessions.belongs(session, asked.cookies.get(COOKIE, ""))
 
-    def _no_room(self, asked: Request) -> PlainTextResponse | None:
+    def _no_room(self, asked: Request) -> Response | None:
         if _length(asked) is None:
-            return _say(411, "Say how long the file is.")
+            return refused(411, "Say how long the file is.")
         folder = self._uploads if self._uploads.is_dir() else self._uploads.parent
         if shutil.disk_usage(folder).free - self._arriving_bytes - (_length(asked) or 0) < self._free_bytes:
-            return _say(507, "The server has no room for this file just now; try a smaller one, or later.")
+            return refused(507, "The server has no room for this file just now; try a smaller one, or later.")
         return None
 
     @contextmanager
@@ -124,7 +128,7 @@ class Shutters:
         finally:
             self._arriving_bytes -= size
 
-    async def _checked_call(self, asked: Request) -> tuple[PlainTextResponse | None, Receive]:
+    async def _checked_call(self, asked: Request) -> tuple[Response | None, Receive]:
         """Why not, or None; and the body once more for whoever comes next."""
         parts, size = [], 0
         try:
@@ -132,22 +136,22 @@ class Shutters:
                 parts.append(part)
                 size += len(part)
                 if size > _CALL_MAX_BYTES:
-                    return _say(413, "This request is too long."), _again(b"", asked)
+                    return refused(413, "This request is too long."), _again(b"", asked)
         except ClientDisconnect:
-            return _say(400, "The request broke off."), _again(b"", asked)
+            return refused(400, "The request broke off."), _again(b"", asked)
         body = b"".join(parts)
         return self._why_not(body, asked), _again(body, asked)
 
-    def _why_not(self, body: bytes, asked: Request) -> PlainTextResponse | None:
+    def _why_not(self, body: bytes, asked: Request) -> Response | None:
         try:
             tree = json.loads(body or b"{}")
         except (ValueError, RecursionError):
-            return _say(400, "This is no JSON.")
+            return refused(400, "This is no JSON.")
         session = tree.get("session_hash") if isinstance(tree, dict) else None
         if isinstance(session, str) and not self._is_own(session, asked):
-            return _say(404, "There is no such session.")
+            return refused(404, "There is no such session.")
         if _names_an_address(tree):
-            return _say(422, "Files are taken as uploads only, not by their address.")
+            return refused(422, "Files are taken as uploads only, not by their address.")
         return None
 
 
@@ -182,8 +186,8 @@ def _with_cookie(asked: Request, send: Send) -> Send:
     """The page itself brings the browser's cookie."""
     if asked.scope["path"] != "/" or COOKIE in asked.cookies:
         return send
-    secure = "; Secure" if asked.url.scheme == "https" else ""
-    words = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; SameSite=Lax{secure}"
+    sites = _EMBEDDED if _is_https(asked) else "SameSite=Lax"
+    words = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; {sites}"
 
     async def send_with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -193,10 +197,12 @@ def _with_cookie(asked: Request, send: Send) -> Send:
     return send_with_cookie
 
 
+def _is_https(asked: Request) -> bool:
+    """For the browser, whatever a proxy makes of it; who lies here gets a cookie that it does not keep."""
+    told = asked.headers.get("x-forwarded-proto", asked.url.scheme)
+    return told.split(",")[0].strip() == "https"
+
+
 def _length(asked: Request) -> int | None:
     told = asked.headers.get("content-length", "")
     return int(told) if told.isdecimal() else None
-
-
-def _say(status: int, words: str) -> PlainTextResponse:
-    return PlainTextResponse(words, status_code=status, headers={"Cache-Control": "no-store"})

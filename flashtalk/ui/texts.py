@@ -33,12 +33,15 @@ class Texts:
         return self._pairs[key][LANGUAGES.index(language)].format(**values)
 
     def html(self, key: str, **values: object) -> str:
-        """Both languages as HTML; the page's style shows the visitor's. The text may hold tags, values are escaped."""
-        clean = {name: escape(str(value)) for name, value in values.items()}
-        spans = (
-            f'<span lang="{language}" class="ft-lang">{text.format(**clean)}</span>'
-            for language, text in zip(LANGUAGES, self._pairs[key], strict=True)
-        )
+        """Both languages as HTML; the page's style shows the visitor's. The text may hold tags, values are escaped.
+
+        A value that is a tuple has words for each language.
+        """
+        spans = []
+        for index, language in enumerate(LANGUAGES):
+            own = {name: value[index] if isinstance(value, tuple) else value for name, value in values.items()}
+            clean = {name: escape(str(value)) for name, value in own.items()}
+            spans.append(f'<span lang="{language}" class="ft-lang">{self._pairs[key][index].format(**clean)}</span>')
         return "".join(spans)
 
     def i18n(self) -> gr.I18n:
@@ -48,8 +51,9 @@ class Texts:
 
 
 def language_of(request: gr.Request | None) -> str:
-    """What the visitor reads: the page's own switch (a cookie), else the browser's wish, else English."""
+    """What the visitor reads: the page's own switch (address or cookie), else the browser's wish, else English."""
     if request is None or not hasattr(request, "headers"):
         return LANGUAGES[0]
-    chosen = request.cookies.get(LANGUAGE_COOKIE, "") or request.headers.get("accept-language", "")
+    switch = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    chosen = switch or request.headers.get("accept-language", "")
     return "zh" if str(chosen).lower().startswith("zh") else "en"

@@ -194,12 +194,31 @@ def test_bombs_are_refused_on_the_header(tmp_path: Path) -> None:
         assert took_s < 3, name
 
 
-def test_the_largest_picture_allowed_takes_half_a_gigabyte_at_most(tmp_path: Path) -> None:
-    path = tmp_path / "largest.png"
-    path.write_bytes(flat_png(5000, 8, 6, b"\1\2\3\4", chunk(b"iCCP", b"k\0\0" + zlib.compress(swapped_profile()))))
-    ((outcome, grown_kib, _),) = measured(path)
-    assert outcome == "ok"
-    assert grown_kib < 480_000
+def test_the_largest_picture_allowed_leaves_room_in_a_gigabyte(tmp_path: Path) -> None:
+    side = int(IMAGE_LIMITS.max_pixels**0.5)
+    profile = chunk(b"iCCP", b"k\0\0" + zlib.compress(swapped_profile()))
+    largest = tmp_path / "largest.png", tmp_path / "largest.webp"
+    largest[0].write_bytes(flat_png(side, 8, 6, b"\1\2\3\4", profile))
+    Image.new("RGBA", (side, side), "teal").save(largest[1], quality=50, method=0)
+    for outcome, grown_kib, _ in measured(*largest):
+        assert outcome == "ok"
+        assert grown_kib < 800_000
+
+
+def test_pictures_of_telephones_are_taken_and_halved(tmp_path: Path) -> None:
+    """48 million pixels, on their side; what may be whole stays whole."""
+    rows, columns = np.ogrid[:6048, :8064]
+    seen = np.broadcast_to(((rows // 24 + columns // 32) % 256).astype(np.uint8)[..., None], (6048, 8064, 3))
+    path, turn = tmp_path / "48.jpg", Image.Exif()
+    turn[274] = 6
+    Image.fromarray(np.ascontiguousarray(seen)).save(path, quality=95, exif=turn)
+    opened_HWC = open_portrait(path)
+    wanted_HWC = seen[::2, ::2].swapaxes(0, 1)[:, ::-1]
+    assert opened_HWC.shape == (4032, 3024, 3)
+    assert np.abs(opened_HWC[::16, ::16].astype(int) - wanted_HWC[::16, ::16]).mean() < 1.5
+    assert open_portrait(np.zeros((5000, 5000), np.uint8)).shape == (5000, 5000, 3)
+    assert open_portrait(np.zeros((5001, 5001), np.uint8)).shape == (2501, 2501, 3)
+    assert code_of(np.zeros((7200, 7100), np.uint8)) == "image_limits"
 
 
 # Fitting.

@@ -31,13 +31,13 @@ from flashtalk.config import DEFAULT_SERVE_CONFIG
 from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
 from flashtalk.errors import CheckpointError, ConfigError
 from flashtalk.serving.protocol import ServiceStatus
-from flashtalk.ui import build, house
+from flashtalk.ui import build, frame, house, mishaps
 from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.guard import _OPEN, _OPEN_FOLDERS
 from flashtalk.ui.live.page import STATUS
 from flashtalk.ui.lobby import House, Lobby
 from flashtalk.ui.long_page import WORDS
-from flashtalk.ui.place import listen, own_folder
+from flashtalk.ui.place import listen, outer_addresses, own_folder
 from flashtalk.ui.texts import Pair
 from tests.source import ROOT, demand
 from tests.ui.kit import free_port
@@ -56,7 +56,8 @@ SAME_IN_BOTH = re.compile(r"[A-Z] − [A-Z]|[\W\d_]*")
 
 
 def all_texts() -> Iterator[tuple[str, Pair]]:
-    for source in (*(part.TEXTS for part in build._WORDED), *(tab.TEXTS for tab in build.TABS), STATUS, WORDS):
+    ours = (*build._WORDED, mishaps, *build.TABS)
+    for source in (*(part.TEXTS for part in ours), STATUS, WORDS, frame.GRADIO):
         yield from source.items()
 
 
@@ -132,6 +133,16 @@ def test_strangers_are_asked_for_a_password(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
     hosted = command._doors(**ask)
     assert (hosted.host, hosted.port, hosted.exactly) == ("0.0.0.0", 7861, True)
+
+
+def test_others_are_told_an_address_that_they_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [address for address in outer_addresses() if address.startswith(("127.", "0."))]
+    monkeypatch.setattr(command, "outer_addresses", lambda: ["10.1.2.3"])
+    for host, told in ((command.EVERYWHERE, True), (command.LOCAL, False)):
+        doors = command.Doors(host=host, port=7861, exactly=True, auth=None, share=False)
+        lines = " ".join(command._addresses(doors))
+        assert "http://127.0.0.1:7861" in lines
+        assert ("http://10.1.2.3:7861" in lines) is told
 
 
 # Waking up and leaving

@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from flashtalk.ui.why import CHINESE
 from tests.source import ROOT, demand
 from tests.ui.kit import CHROMIUM, Served, needs_chromium
 from tests.ui.live_browser import FAKE
@@ -104,6 +106,17 @@ SAID = """() => [...document.querySelectorAll("body *:not(script, style)")].filt
   ...["aria-label", "placeholder", "title", "alt"].map((name) => one.getAttribute(name) || ""),
 ])"""
 
+NOTHING_KEPT = """
+for (const name of ["localStorage", "sessionStorage"]) {
+  const get = () => { throw new DOMException("denied", "SecurityError"); };
+  Object.defineProperty(window, name, { configurable: true, get });
+}
+Object.defineProperty(document, "cookie", { get: () => "", set() {} });
+"""
+CUT_NAMES = """() => [...document.querySelectorAll(".ft-variant input[role=combobox]")]
+  .filter((one) => !one.offsetParent || one.scrollWidth > one.clientWidth)
+  .map((one) => [one.value, one.scrollWidth, one.clientWidth])"""
+
 # Names and what is written the same in every language.
 SAME_WORDS = re.compile(
     r"Anna|Bruno|Marco|Omar|Ruth|Sofia|FlashTalk|AI-generated|API|AI|CPU|GPU|bf16|fp16|float32|small|fake|mp4|https?|localhost|espeak-ng|EN|MB|ms|[A-D]\b|fps|s\b|px"
@@ -120,14 +133,21 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def visit(
-    browser: Browser, address: str, width: int = 1280, height: int = 900, *, own_clock: bool = False, **wishes: Any
+    browser: Browser,
+    address: str,
+    width: int = 1280,
+    height: int = 900,
+    *,
+    own_clock: bool = False,
+    before: str = "",
+    **wishes: Any,
 ) -> Iterator[Page]:
     """A new visitor's page; `problems` are what a developer would see in red, and answers from elsewhere.
 
-    own_clock: its time can be put forward.
+    own_clock: its time can be put forward. before: JavaScript that runs before the page's own.
     """
     context = browser.new_context(viewport={"width": width, "height": height}, **({"locale": "en-US"} | wishes))
-    context.add_init_script(SHIFTS)
+    context.add_init_script(SHIFTS + before)
     page = context.new_page()
     page.problems = []  # type: ignore[attr-defined]
     tell, home = page.problems.append, urlsplit(address).netloc  # type: ignore[attr-defined]
@@ -244,6 +264,81 @@ def test_chinese_is_chinese_everywhere(browser: Browser, served: Served) -> None
             said = page.evaluate(SAID)
             foreign = {line for line in said if re.search(r"[A-Za-z]{2,}", SAME_WORDS.sub("", line))}
             demand(f"{tab}: no English left:", sorted(foreign))
+
+
+def test_errors_are_chinese_on_a_chinese_page(browser: Browser, served: Served, tmp_path: Path) -> None:
+    """The film's, the long film's notice with its title, and what the page refuses by itself."""
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    (tmp_path / "letter.pdf").write_bytes(b"%PDF-1.4")
+    with visit(browser, served.url, locale="zh-CN") as page:
+        page.evaluate("localStorage.setItem('flashtalk_consent', 'yes')")
+        page.set_input_files("#ft-face input[type=file]", tmp_path / "dot.png")
+        page.set_input_files("#ft-voice input[type=file]", tmp_path / "letter.pdf")
+        told = page.locator(".toast-body")
+        told.wait_for()
+        assert "letter.pdf 不是声音" in told.inner_text()
+        page.click(".ft-chip >> nth=0")
+        page.wait_for_selector("#ft-face img")
+        page.wait_for_selector("#ft-voice input[type=file]", state="detached")
+        page.click("#ft-make")
+        page.wait_for_selector("#ft-status .ft-failed")
+        assert page.locator("#ft-status").inner_text() == CHINESE["image_limits"]
+        page.get_by_role("tab").nth(2).click()
+        page.click("#ft-long-face button[aria-label='移除照片']")
+        page.click("#ft-long-go")
+        page.wait_for_function(f"document.body.innerText.includes('{CHINESE['no_portrait']}')")
+        said = {line for notice in page.locator(".toast-body").all_inner_texts() for line in notice.splitlines()}
+        assert {line for line in said if re.search(r"[A-Za-z]{5,}", line.replace("letter", ""))} == set()
+
+
+def test_a_browser_that_keeps_nothing_sees_the_page_and_its_language(browser: Browser, served: Served) -> None:
+    with visit(browser, served.url, before=NOTHING_KEPT) as page:
+        page.click('[data-language="zh"]')
+        page.wait_for_selector("html[data-stands]:lang(zh)", timeout=PATIENCE_MS)
+        page.click("#ft-make")
+        page.wait_for_selector("#ft-status .ft-failed")
+        assert page.locator("#ft-status").inner_text() == CHINESE["no_portrait"]
+        assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_the_language_is_not_changed_over_work_unasked_and_a_reload_keeps_the_tab(
+    browser: Browser, served: Served
+) -> None:
+    with visit(browser, served.url) as page:
+        dialog = page.locator("dialog.ft-leave")
+        page.click(".ft-thumb >> nth=0")
+        page.click('[data-language="zh"]')
+        dialog.wait_for(state="visible")
+        page.click(".ft-leave .ft-no")
+        assert page.evaluate("document.documentElement.lang") == "en"
+        page.get_by_role("tab", name="Long video").click()
+        page.click('[data-language="zh"]')
+        page.click(".ft-leave .ft-yes")
+        page.wait_for_selector("html[data-stands]:lang(zh)", timeout=PATIENCE_MS)
+        assert page.get_by_role("tab", selected=True).inner_text() == "长视频"
+        page.wait_for_selector("#ft-long", state="visible")
+        page.click('[data-language="en"]')
+        page.wait_for_selector("html[data-stands]:lang(en)", timeout=PATIENCE_MS)
+
+
+def test_a_film_whose_server_went_away_is_called_cut(browser: Browser, served: Served) -> None:
+    with visit(browser, served.url) as page:
+        page.click("#ft-card-1")
+        page.wait_for_selector("#ft-status [data-made-s]", timeout=PATIENCE_MS)
+        page.context.set_offline(True)
+        page.wait_for_function(
+            "document.querySelector('#ft-status').innerText.startsWith('Cut off')", timeout=PATIENCE_MS
+        )
+        assert page.locator(".ft-status.ft-busy").count() == 0
+        assert "left" not in page.locator("#ft-status").inner_text()
+
+
+@pytest.mark.parametrize("width", [320, 390, 640])
+def test_a_models_name_is_not_cut(browser: Browser, served: Served, width: int) -> None:
+    with visit(browser, served.url, width) as page:
+        page.get_by_role("tab").nth(3).click()
+        page.wait_for_selector(".ft-variant input[role=combobox]")
+        assert page.evaluate(CUT_NAMES) == []
 
 
 def test_nothing_moves_for_those_who_asked(browser: Browser, served: Served) -> None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
+import fastapi
+import gradio as gr
+import numpy as np
 import pytest
+from gradio.context import LocalContext
 
 import app
 from flashtalk.errors import ConfigError, InputError
 from flashtalk.media import speak
+from flashtalk.media.audio import read_audio_all
 from flashtalk.ui import build
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.live.page import STATUS
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.once import Once
 from flashtalk.ui.project import Wishes, how_alike, read_project, write_project
+from flashtalk.ui.samples import speaker_for
 from flashtalk.ui.tokens import Tokens, load_tokens
-from tests.source import ROOT
+from flashtalk.ui.why import CHINESE
+from tests.source import ROOT, demand
 
+ASSETS = ROOT / "assets"
 FACE, VOICE = ROOT / "assets/portraits/anna.png", ROOT / "assets/speech/hello.wav"
 
+CODE = re.compile(r'\bcode(?:: str)? ?= ?"(\w+)"')
+HAN = re.compile(r"[\u4e00-\u9fff]")
 MADE_WITH = {"flashtalk": "1", "model": "small-1", "device": "cpu float32 sdpa", "settings": "abc"}
 
 
@@ -129,6 +141,31 @@ def test_errors_of_ours_are_sentences_and_others_hide_their_inside(caplog: pytes
     assert "/etc/passwd" in caplog.text
 
 
+def test_every_error_that_the_page_can_meet_has_words_in_chinese() -> None:
+    """In English it is the error's own sentence. Starting the app and films of the command line are not the page's."""
+    elsewhere = {"ui/place.py", "serving/journal.py"}
+    package = ROOT / "flashtalk"
+    files = [file for floor in ("ui", "serving", "media", "pipeline") for file in (package / floor).rglob("*.py")]
+    met = {file for file in files if str(file.relative_to(package)) not in elsewhere} | {package / "errors.py"}
+    codes = {code for file in met for code in CODE.findall(file.read_text(encoding="utf-8"))}
+    assert {"image_limits", "no_portrait", "overloaded"} <= codes
+    told_by_live = {"live_failed", "live_moved"}
+    assert told_by_live <= STATUS.keys()
+    demand("Chinese for an error's code, in ui/why.py:", sorted(codes - CHINESE.keys() - told_by_live))
+    demand("Chinese is Chinese:", [words for words in CHINESE.values() if not HAN.search(words)])
+
+
+def test_errors_are_told_in_the_language_of_whoever_asks() -> None:
+    scope = {"type": "http", "headers": [(b"accept-language", b"zh-CN")], "query_string": b""}
+    held = LocalContext.request.set(gr.Request(fastapi.Request(scope)))
+    try:
+        assert sentence(InputError("the picture is odd", code="image_limits")) == CHINESE["image_limits"]
+        assert sentence(InputError("the picture is odd", code="never heard of")) == CHINESE["input"]
+        assert HAN.search(sentence(ValueError("odd")))
+    finally:
+        LocalContext.request.reset(held)
+
+
 @pytest.mark.parametrize("options", [{"lan": True}, {"share": True}, {"lan": True, "share": True}])
 def test_whoever_comes_from_elsewhere_needs_a_password(options: dict[str, bool]) -> None:
     doors = app._doors(None, None, **{"lan": False, "share": False, "open_to_all": False} | options)
@@ -153,3 +190,24 @@ def test_text_becomes_speech(tmp_path: Path) -> None:
         speak.speak("  ", "en", tmp_path / "b.wav")
     speak.speak("-w /tmp/elsewhere --version", "en", tmp_path / "c.wav")
     assert (tmp_path / "c.wav").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not speak.can_speak(), reason="needs the program espeak-ng, and it is not installed here")
+@pytest.mark.parametrize(("text", "language"), [("Good morning!", "en"), ("早上好！", "zh")])
+def test_men_of_the_gallery_speak_with_a_mans_voice(text: str, language: str, tmp_path: Path) -> None:
+    speakers = {name: speaker_for(ASSETS, str(ASSETS / "portraits" / f"{name}.png")) for name in ("anna", "bruno")}
+    assert speakers == {"anna": "female", "bruno": "male"}
+    assert speaker_for(ASSETS, str(tmp_path / "bruno.png")) == "female"
+    pitch = {}
+    for name, speaker in speakers.items():
+        speak.speak(text, language, tmp_path / f"{name}.wav", speaker)
+        pitch[name] = pitch_hz(read_audio_all(tmp_path / f"{name}.wav", 16000))
+    assert pitch["bruno"] < 0.8 * pitch["anna"]
+
+
+def pitch_hz(samples_S: np.ndarray) -> float:
+    """The strongest period from 60 to 400 Hz, in the middle of what was said piece by piece."""
+    pieces = [samples_S[at : at + 1024] for at in range(0, len(samples_S) - 1024, 512)]
+    spectra = [np.abs(np.fft.rfft(piece * np.hanning(1024), 2048)) ** 2 for piece in pieces if np.ptp(piece) > 0.1]
+    periods = [np.fft.irfft(spectrum)[16000 // 400 : 16000 // 60].argmax() for spectrum in spectra]
+    return float(16000 / (16000 // 400 + np.median(periods)))

@@ -91,6 +91,16 @@ def test_requests_that_another_site_sends_are_refused_and_programs_are_not(tmp_p
         assert ask(Behind(), "GET", "/", tmp_path, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "sites"),
+    [({}, "SameSite=Lax"), ({"x-forwarded-proto": "https"}, "SameSite=None; Secure; Partitioned")],
+)
+def test_over_https_the_browser_is_known_inside_another_sites_page_too(
+    headers: dict[str, str], sites: str, tmp_path: Path
+) -> None:
+    assert ask(Behind(), "GET", "/", tmp_path, headers=headers).headers["set-cookie"].endswith(f"HttpOnly; {sites}")
+
+
 def test_another_browsers_session_is_nobodys(tmp_path: Path) -> None:
     async def both() -> None:
         shutters = Shutters(Behind(), tmp_path, 0)
@@ -116,7 +126,7 @@ def test_uploads_leave_room_on_the_disk(tmp_path: Path) -> None:
     path, data = "/gradio_api/upload", b"x" * 1000
     assert ask(Behind(), "POST", path, tmp_path, content=data).status_code == 200
     refused = ask(Behind(), "POST", path, tmp_path, free_bytes=1 << 60, content=data)
-    assert (refused.status_code, refused.text[-1]) == (507, ".")
+    assert (refused.status_code, refused.json()["error"][-1]) == (507, ".")
 
     async def parts() -> Any:
         yield data

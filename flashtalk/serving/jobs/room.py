@@ -22,6 +22,7 @@ from typing import Self
 from flashtalk.config import StreamConfig
 from flashtalk.config_app import JobsConfig
 from flashtalk.errors import FlashTalkError, InputError, Overloaded, WorkerLost
+from flashtalk.serving.asked import demand_short_prompt
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
 from flashtalk.serving.jobs.record import Job, JobFolder, State, new_id
@@ -100,10 +101,8 @@ class JobRoom:
     # What visitors do.
 
     def submit(self, order: Order) -> Job:
-        """Take an order; the same owner and key give the same job, however often and at whatever moment.
-
-        Raises InputError, EngineError(disk_full), Overloaded.
-        """
+        """Take an order; one owner and key are one job. Raises InputError, EngineError(disk_full), Overloaded."""
+        demand_short_prompt(order.prompt)
         asked = (order.owner, order.key)
         with self._changed:
             self._changed.wait_for(lambda: asked not in self._intake)

@@ -1,6 +1,7 @@
 // Players of the compare tab: one clock for all, and what differs between two. `element` is the tab's gr.HTML.
 const LATE_S = 0.03;
 const JUMP_S = 0.25;
+const CATCH_UP = 4;
 const SAME_S = 0.001;
 let playing = false;
 let against = 1;
@@ -16,7 +17,7 @@ function follow() {
     for (const video of all.slice(1)) {
       const late = leader.currentTime - video.currentTime;
       if (Math.abs(late) > JUMP_S) video.currentTime = leader.currentTime;
-      video.playbackRate = playing && Math.abs(late) > LATE_S ? 1 + Math.max(-0.2, Math.min(0.2, late)) : 1;
+      video.playbackRate = playing && Math.abs(late) > LATE_S ? 1 + Math.max(-0.2, Math.min(0.2, CATCH_UP * late)) : 1;
     }
     const slider = seek();
     if (slider && leader.duration && document.activeElement !== slider) slider.value = leader.currentTime / leader.duration;

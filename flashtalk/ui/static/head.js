@@ -1,11 +1,24 @@
 // Runs before Gradio's own script: the visitor's language and light or dark, so that nothing flashes or jumps. Then
-// the page's frame (ui/frame.py): switches, consent, how the house stands.
+// the page's frame (ui/frame.py): switches, consent, what may be a voice, how the house stands.
 (() => {
   const HOUSE_MS = 4000, QUIET_MS = 120, LONGEST_MS = 8000;
   const OWN = ".ft-drop, #ft-long-face, #ft-long-voice, #ft-live-upload";
   const PARTS = ["#ft-footer", "#ft-make", "#ft-video", "#ft-status", "#ft-face button", "#ft-voice button", ".ft-settings"];
   const NAMED = ["aria-label", "title", "alt"];
+  const TABS = "#ft-tabs > .tab-wrapper [role=tab]";
   const root = document.documentElement;
+
+  // A browser that keeps nothing for sites refuses the very question; then it is kept until the page goes.
+  for (const name of ["localStorage", "sessionStorage"]) {
+    try {
+      window[name].setItem("flashtalk", "");
+      window[name].removeItem("flashtalk");
+    } catch {
+      const kept = new Map();
+      const getItem = (key) => kept.get(key) ?? null, setItem = (key, value) => kept.set(key, String(value));
+      Object.defineProperty(window, name, { value: { getItem, setItem, removeItem: (key) => kept.delete(key) } });
+    }
+  }
 
   const wanted = new URLSearchParams(location.search).get("lang");
   const spoken = (wanted || localStorage.getItem("flashtalk_language") || navigator.language || "en").toLowerCase();
@@ -14,7 +27,9 @@
   Object.defineProperty(navigator, "language", { get: () => forGradio });
   Object.defineProperty(navigator, "languages", { get: () => [forGradio] });
   root.lang = language;
-  document.cookie = `flashtalk_language=${language}; path=${location.pathname}; max-age=31536000; SameSite=Lax`;
+  // Embedded in another site's page, only such a cookie arrives, and only over https.
+  const sites = location.protocol === "https:" ? "SameSite=None; Secure; Partitioned" : "SameSite=Lax";
+  document.cookie = `flashtalk_language=${language}; path=${location.pathname}; max-age=31536000; ${sites}`;
   if (wanted) localStorage.setItem("flashtalk_language", language);
 
   const dark = () => {
@@ -41,6 +56,7 @@
     let quiet;
     const stand = () => {
       watch.disconnect();
+      document.querySelectorAll(TABS)[sessionStorage.getItem("flashtalk_tab")]?.click();
       document.fonts.ready.then(() => root.setAttribute("data-stands", ""));
     };
     const watch = new MutationObserver(() => {
@@ -52,9 +68,26 @@
     setTimeout(stand, LONGEST_MS);
   });
 
-  const setLanguage = (next) => {
+  // What was done here would be lost when the page loads anew. A reload comes back to the tab.
+  let touched = false;
+  const touch = ({ type, target }) => {
+    if (!(target instanceof Element)) return;
+    const tab = type === "click" && target.closest(TABS);
+    if (tab) sessionStorage.setItem("flashtalk_tab", [...document.querySelectorAll(TABS)].indexOf(tab));
+    const part = type === "click" ? target.closest("button:not(.label-wrap)") : target;
+    touched ||= Boolean(part?.closest("#ft-tabs > :not(.tab-wrapper)"));
+  };
+  for (const kind of ["click", "input", "change", "drop"]) document.addEventListener(kind, touch, { capture: true });
+
+  const ask = (dialog) => new Promise((done) => {
+    dialog.returnValue = "no";
+    if (!dialog.open) dialog.showModal();
+    dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true });
+  });
+  const setLanguage = async (next, dialog) => {
+    if (touched && !(await ask(dialog))) return;
     localStorage.setItem("flashtalk_language", next);
-    location.assign(location.pathname);
+    location.assign(`${location.pathname}?lang=${next}`);  // also for a browser that keeps nothing
   };
   const flipShade = () => {
     localStorage.setItem("flashtalk_shade", document.body.classList.contains("dark") ? "light" : "dark");
@@ -64,22 +97,40 @@
     paint();
   };
 
+  const give = (input, files) => {
+    input.files = files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+
+  // The sound of a video is a voice, too; Gradio's chooser takes only what is called a sound.
+  const takeVideos = () => {
+    const isVideo = (file) => file.type.startsWith("video/");
+    const hold = (event) => {
+      const field = event.target instanceof Element && event.target.closest(".ft-drop-voice");
+      const input = field && field.querySelector("input[type=file]");
+      if (!input) return;
+      if (event.type === "click") input.accept = "audio/*,video/*";
+      const files = event.type === "change" ? [...input.files] : [...(event.dataTransfer?.files ?? [])];
+      if (!files.some(isVideo)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const sounds = new DataTransfer();
+      for (const file of files) sounds.items.add(isVideo(file) ? new File([file], file.name, { type: "audio/mp4" }) : file);
+      give(input, sounds.files);
+    };
+    for (const kind of ["click", "drop", "change"]) document.addEventListener(kind, hold, { capture: true });
+  };
+
   // Files and pictures of the visitor's own wait until it was said, once in this browser, that those shown agreed.
   const agreed = () => localStorage.getItem("flashtalk_consent") !== null;
-  const agree = (dialog) => new Promise((done) => {
-    dialog.returnValue = "no";
-    if (!dialog.open) dialog.showModal();
-    dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "yes") localStorage.setItem("flashtalk_consent", new Date().toISOString());
-      done(agreed());
-    }, { once: true });
-  });
+  const agree = async (dialog) => {
+    if (await ask(dialog)) localStorage.setItem("flashtalk_consent", new Date().toISOString());
+    return agreed();
+  };
   const askFirst = (dialog) => {
     const take = async (input, files) => {
       if (!(await agree(dialog))) return;
-      if (!files) return input.click();
-      input.files = files;
-      input.dispatchEvent(new Event("change", { bubbles: true }));
+      files ? give(input, files) : input.click();
     };
     const hold = (event) => {
       const field = event.target instanceof Element && event.target.closest(OWN);
@@ -101,15 +152,22 @@
     asked(navigator.clipboard, "read", () => true);
   };
 
-  // Gradio names its small buttons in English and for programmers; these are our words for them.
+  // Gradio names its small buttons, and tells of errors, in English and for programmers; these are our words for them.
   const nameAll = (element) => {
-    const known = Object.entries(JSON.parse(element.querySelector("[data-names]").dataset.names)).map(([theirs, ours]) => [
-      new RegExp(`^${theirs.replace("{}", "(.+)")}$`), ours[language === "zh" ? 1 : 0],
+    const known = Object.entries(JSON.parse(element.querySelector("[data-names]").dataset.names)).map(([theirs, pair]) => [
+      new RegExp(`^${theirs.replace("{}", "(.+)")}$`), pair[language === "zh" ? 1 : 0],
     ]);
+    const ours = (name) => {
+      const found = name ? known.find(([pattern, words]) => pattern.test(name) && words !== name) : null;
+      return found ? found[1].replace("{}", () => name.match(found[0])[1]) : null;
+    };
     const rename = (node, attribute) => {
-      const name = node.getAttribute(attribute);
-      const found = name && known.find(([pattern, ours]) => pattern.test(name) && ours !== name);
-      if (found) node.setAttribute(attribute, found[1].replace("{}", name.match(found[0])[1]));
+      const words = ours(node.getAttribute(attribute));
+      if (words !== null) node.setAttribute(attribute, words);
+    };
+    const retell = (notice) => {
+      const texts = document.createTreeWalker(notice, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) texts.currentNode.data = ours(texts.currentNode.data.trim()) || texts.currentNode.data;
     };
     const look = (node) => {
       for (const attribute of NAMED) {
@@ -122,13 +180,21 @@
         if (type === "attributes") rename(target, attributeName);
         else for (const node of addedNodes) if (node instanceof Element) look(node);
       }
+      document.querySelectorAll(".toast-body").forEach(retell);
     }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: NAMED });
     look(document.body);
   };
 
   const watchHouse = (element) => {
     const notice = element.querySelector(".ft-house");
+    const cut = (line) => {
+      line.classList.remove("ft-busy");
+      delete line.dataset.waitWords;
+      line.querySelector("p").innerHTML = notice.querySelector("[data-for=cut]").innerHTML;
+      line.querySelector(".ft-figures").replaceChildren();
+    };
     const show = (house) => {
+      if (house.state === "lost") document.querySelectorAll(".ft-status.ft-busy").forEach(cut);
       for (const place of notice.querySelectorAll("[data-figure]")) place.textContent = house[place.dataset.figure] ?? "–";
       if (notice.dataset.state !== house.state) notice.dataset.state = root.dataset.house = house.state;
     };
@@ -146,10 +212,11 @@
     start(element) {
       for (const button of element.querySelectorAll("[data-language]")) {
         button.setAttribute("aria-pressed", String(button.dataset.language === language));
-        button.addEventListener("click", () => setLanguage(button.dataset.language));
+        button.addEventListener("click", () => setLanguage(button.dataset.language, element.querySelector(".ft-leave")));
       }
       element.querySelector("[data-shade]").addEventListener("click", flipShade);
       askFirst(element.querySelector(".ft-consent"));
+      takeVideos();
       watchHouse(element);
       nameAll(element);
     },

@@ -12,14 +12,14 @@ import gradio as gr
 from flashtalk.errors import FlashTalkError
 from flashtalk.media import speak
 from flashtalk.ui import film_endpoints, pickers, settings, status
-from flashtalk.ui.components import SegmentVideo
+from flashtalk.ui.components import SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.films import FilmStore, new_folder
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import Materials
-from flashtalk.ui.mishaps import spoken
+from flashtalk.ui.mishaps import sentence, spoken
 from flashtalk.ui.project import read_project
-from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, voice_path
+from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, speaker_for, voice_path
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
 
@@ -34,6 +34,14 @@ TEXTS: dict[str, Pair] = {
     "upload.type": ("Or type what to say", "或输入文字"),
     "upload.type_hint": ("Good morning! Nice to see you.", "早上好！很高兴见到你。"),
     "upload.speak": ("Speak it", "生成语音"),
+    "upload.letters": (
+        "<b></b> of {most} letters. “Make it talk” speaks what stands here.",
+        "<b></b> / {most} 字。点击“开始说话”即读出此处的文字。",
+    ),
+    "upload.letters_long": (
+        "<b></b> letters; {most} are the most. Shorten it, or upload a recording.",
+        "共 <b></b> 字，最多 {most} 字。请缩短，或上传录音。",
+    ),
     "upload.no_synthesiser": (
         "Typing needs the program espeak-ng on this machine.",
         "文字转语音需要在本机安装 espeak-ng。",
@@ -62,6 +70,10 @@ TEXTS: dict[str, Pair] = {
     ),
 }
 
+_NOTE = "(text, voice) => { window.flashtalkTyped.note(text, voice); return []; }"
+_PENDING = "(face, voice, _, ...rest) => [face, voice, window.flashtalkTyped?.pending(voice) ?? '', ...rest]"
+"""JavaScript: what was typed since the voice was chosen takes the place of `typed`."""
+
 
 @dataclass(frozen=True)
 class _Inputs:
@@ -69,6 +81,7 @@ class _Inputs:
 
     portrait: gr.Image
     voice: gr.Audio
+    typed: gr.Textbox
     panel: settings.SettingsPanel
 
     @property
@@ -77,7 +90,7 @@ class _Inputs:
 
     @property
     def all(self) -> list[Any]:
-        return [*self.files, *self.panel.components]
+        return [*self.files, self.typed, *self.panel.components]
 
 
 @dataclass(frozen=True)
@@ -111,9 +124,23 @@ class _Tab:
         self.studio = Studio(context, self.materials, FilmStore(context))
 
     def watch(
+        self, request: gr.Request, portrait: str | None, voice: str | None, typed: str, *values: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """The film as it is made, and its voice if that is to be `typed` words; `values` are a panel's."""
+        chosen: Any = gr.skip()
+        if typed.strip():
+            try:
+                voice = chosen = self.speak(typed, portrait)
+            except FlashTalkError as error:
+                yield gr.skip(), status.failed(sentence(error)), "", gr.skip()
+                return
+        for update in self._film(request, portrait, voice, *values):
+            yield *update, chosen
+            chosen = gr.skip()
+
+    def _film(
         self, request: gr.Request, portrait: str | None, voice: str | None, *values: Any
     ) -> Iterator[tuple[Any, ...]]:
-        """The film as it is made, for the page; `values` are a panel's."""
         wanted, language, visitor = settings.wishes(*values), language_of(request), request.session_hash or ""
         asked = Request(portrait=portrait, voice=voice, wishes=wanted, language=language, visitor=visitor)
         yield from self.studio.watch(asked)
@@ -126,7 +153,7 @@ class _Tab:
 
         def watch(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
             chosen: tuple[Any, ...] = files
-            for update in self.watch(request, *files, *values):
+            for update in self._film(request, *files, *values):
                 yield *update, *chosen
                 chosen = gr.skip(), gr.skip()
 
@@ -141,11 +168,11 @@ class _Tab:
             except FlashTalkError:
                 continue
 
-    def speak(self, text: str) -> str:
-        """The text as a sound file; the script says the language."""
+    def speak(self, text: str, portrait: str | None = None) -> str:
+        """The text as a sound file, read by whom suits the face; the script says the language."""
         language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
         path = new_folder() / "speech.wav"
-        speak.speak(text, language, path)
+        speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
         return str(path)
 
     def open_project(self, request: gr.Request, path: str) -> tuple[Any, ...]:
@@ -225,30 +252,39 @@ def _build_stage(context: UiContext) -> _Outputs:
 def _build_desk(context: UiContext, tab: _Tab) -> _Inputs:
     portrait = pickers.build_face(context, "ft-face")
     voice = pickers.build_voice(context, "ft-voice")
-    _build_typing(context, tab, voice)
-    return _Inputs(portrait, voice, settings.build_settings(context, models=True))
-
-
-def _build_typing(context: UiContext, tab: _Tab, voice: gr.Audio) -> None:
-    label = context.texts.label
-    with gr.Accordion(label("upload.type"), open=False, elem_classes="ft-type"):
-        if not speak.can_speak():
+    with gr.Accordion(context.texts.label("upload.type"), open=False, elem_classes="ft-type"):
+        if speak.can_speak():
+            _build_typing(context, tab, portrait, voice)
+        else:
             gr.HTML(context.texts.html("upload.no_synthesiser"))
-            return
-        text = gr.Textbox(
-            label=label("upload.type"),
-            show_label=False,
-            placeholder=label("upload.type_hint"),
-            lines=2,
-            max_length=speak.MOST_LETTERS,
-        )
-        button = gr.Button(label("upload.speak"), size="sm")
-        button.click(spoken(tab.speak), text, voice, api_name="speak", concurrency_limit=1)
+    typed = gr.Textbox("", visible=False)
+    return _Inputs(portrait, voice, typed, settings.build_settings(context, models=True))
+
+
+def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.Audio) -> None:
+    label = context.texts.label
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    text = gr.Textbox(label=label("upload.type"), show_label=False, placeholder=label("upload.type_hint"), lines=2)
+    fits, long = (context.texts.html(f"upload.letters{key}", most=speak.MOST_LETTERS) for key in ("", "_long"))
+    gr.HTML(
+        f'<p class="ft-letters" data-most="{speak.MOST_LETTERS}" aria-live="polite">'
+        f'<span class="ft-fits">{fits}</span><span class="ft-many">{long}</span></p>',
+        elem_id="ft-letters",
+        apply_default_css=False,
+        js_on_load=(STATIC / "typing.js").read_text(encoding="utf-8"),
+    )
+    button = gr.Button(label("upload.speak"), size="sm")
+    text.change(None, [text, voice], None, js=_NOTE, queue=False, **quiet)
+    button.click(spoken(tab.speak), [text, portrait], voice, concurrency_id="speak", concurrency_limit=1, **quiet)
+    with gr.Row(visible=False):
+        words, speech, call = gr.Textbox(label="text"), VoiceInput(label="speech"), gr.Button("speak")
+    call.click(spoken(tab.speak), words, speech, api_name="speak", concurrency_id="speak")
 
 
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    running: list[Any] = [buttons.go.click(spoken(tab.watch), inputs.all, outputs.all, **page)]
+    made = [*outputs.all, inputs.voice]
+    running: list[Any] = [buttons.go.click(spoken(tab.watch), inputs.all, made, js=_PENDING, **page)]
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
         running.append(card.click(spoken(tab.watch_sample(sample)), inputs.panel.components, shown, **page))
@@ -257,5 +293,5 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     stopped.then(spoken(tab.say_stopped), None, outputs.status, queue=False, **page)
     for component in inputs.files:
         component.change(tab.warm, inputs.files, None, queue=False, **page)
-    filled = [outputs.status, *inputs.all]
+    filled = [outputs.status, *inputs.files, *inputs.panel.components]
     inputs.panel.project.upload(spoken(tab.open_project), inputs.panel.project, filled, **page)

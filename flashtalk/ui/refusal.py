@@ -1,0 +1,17 @@
+"""How a request is refused before anything was done for it: a sentence that pages and programs can show.
+
+Called by ui/guard.py and ui/shutters.py, which stand before every route.
+"""
+
+from __future__ import annotations
+
+from fastapi.responses import JSONResponse
+
+_UNUSABLE = 422
+
+
+def refused(status: int, words: str) -> JSONResponse:
+    """`words` as Gradio's page (error, detail) and its client read them; the client shows a sentence for 422 only."""
+    told = [{"__type__": "validate", "is_valid": False, "parameter_name": "request", "message": words}]
+    body = {"error": words, "detail": told if status == _UNUSABLE else words}
+    return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,75 @@
+"""What a program meets that knows nothing but the endpoints: defaults, and refusals that are sentences."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import httpx
+import pytest
+from gradio_client import Client as Remote
+from gradio_client import handle_file
+
+from flashtalk.ui.guard import Guard
+from flashtalk.ui.limits import RateLimit
+from tests.ui.page_kit import FACE, VOICE, Page, busy_page
+
+FILES = {"portrait": handle_file(FACE), "voice": handle_file(VOICE)}
+FILMS = ("/make_film", "/make_long_film", "/compare", "/repeat_film")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with busy_page(tmp_path_factory.mktemp("programs")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def remote(page: Page) -> Iterator[Remote]:
+    with mock.patch.object(Remote, "_stream_heartbeat", return_value=None):  # it would hold up the server's end
+        client = Remote(page.address, verbose=False)
+        yield client
+        client.close()
+
+
+def test_a_film_needs_a_face_and_a_voice_and_nothing_else(remote: Remote) -> None:
+    endpoints = remote.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    needed = {
+        name: {one["parameter_name"] for one in endpoints[name]["parameters"] if not one["parameter_has_default"]}
+        for name in FILMS
+    }
+    film = {"portrait", "voice"}
+    assert needed == dict.fromkeys(FILMS[:2], film) | {"/compare": film | {"variants"}, "/repeat_film": {"project"}}
+    assert remote.predict(**FILES, api_name="/make_long_film")["film"]["state"] in ("waiting", "rendering", "done")
+
+
+def test_no_endpoint_promises_to_fetch_addresses_and_one_that_is_given_is_refused_in_words(remote: Remote) -> None:
+    told = remote.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    said = [one["python_type"]["description"] for name in told for one in told[name]["parameters"]]
+    assert not [words for words in said if "publicly" in words.lower()]
+    assert sum("addresses are refused" in words for words in said) == 7
+    far = {"path": "https://example.org/a.png", "meta": {"_type": "gradio.FileData"}}
+    for name in FILMS[:2]:
+        with pytest.raises(Exception, match="Files are taken as uploads only, not by their address"):
+            remote.predict(portrait=far, voice=FILES["voice"], api_name=name)
+
+
+def test_who_asks_too_often_is_told_so_in_json() -> None:
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await httpx_ok(send)
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(Guard(behind, RateLimit(1), None))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
+            return [await web.post("/gradio_api/call/make_film") for _ in range(2)]
+
+    first, second = asyncio.run(ask())
+    assert first.status_code == 200
+    assert (second.status_code, second.json()["error"][:17]) == (429, "Too many requests")
+
+
+async def httpx_ok(send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
