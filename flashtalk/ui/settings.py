@@ -130,16 +130,15 @@ def wishes(
     written = _SIZE.fullmatch(str(size))
     if not written:
         raise ConfigError(f"The size {str(size)[:20]!r} is not one; write it like 256×256.")
-    if steps is None or colour is None:
-        raise ConfigError("Say how many steps, and from 0 to 1 how firmly colours are held, or leave both out.")
-    chosen = {"steps": int(steps), "width": int(written[1]), "height": int(written[2]), "fit": fit}
-    return Wishes(
-        prompt=prompt or "",
-        seed=int(seed or 0),
-        label=bool(label),
-        model=model or "",
-        settings={**chosen, "colour_strength": float(colour)},
-    )
+    try:
+        numbers = {"steps": int(steps), "width": int(written[1]), "height": int(written[2])}
+        seed, colour = int(seed or 0), float(colour)
+    except (TypeError, ValueError, OverflowError):  # none given, not a number, or without end
+        raise ConfigError(
+            "Steps and seed are whole numbers, and how firmly colours are held is one from 0 to 1."
+        ) from None
+    settings = {**numbers, "fit": fit, "colour_strength": colour}
+    return Wishes(prompt=prompt or "", seed=seed, label=bool(label), model=model or "", settings=settings)
 
 
 def panel_values(wanted: Wishes, client: Client) -> list[Any]:

@@ -2,7 +2,7 @@
 requests that another site sends, uploads for which there is no room. Middleware, added by ui/build.py.
 
 A Gradio session is known by a word that its page made up. Here it belongs to the browser that used it first, known by
-a cookie that no script can read; to all others it does not exist.
+a cookie that no script can read; to all others it does not exist. Nor does a file that another browser brought.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
+from flashtalk.ui.owners import Owners
 from flashtalk.ui.refusal import refused
 
 Message = MutableMapping[str, Any]
@@ -41,6 +42,7 @@ _SHUT = re.compile(
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
 _CALLS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/", "/gradio_api/cancel")
 _UPLOAD = "/gradio_api/upload"
+_FILE = re.compile(r"(?:/gradio_api)?/file[=/](.+)", re.DOTALL)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _CALL_MAX_BYTES = 8 << 20
 _KNOWN_SESSIONS = 16384
@@ -78,6 +80,7 @@ class Shutters:
         self._uploads = uploads
         self._free_bytes = free_bytes
         self._sessions = Sessions()
+        self._owners = Owners(uploads)
         self._arriving_bytes = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -92,6 +95,8 @@ class Shutters:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
+        if asked.method == "POST" and asked.scope["path"] == _UPLOAD:
+            send = self._owners.noting(send, _browser(asked))
         with self._reserved(asked):
             await self._app(scope, receive, _with_cookie(asked, send))
 
@@ -105,10 +110,13 @@ class Shutters:
         named = (found[1] or found[2]) if found else asked.query_params.get("session_hash")
         if named and not self._is_own(named, asked):
             return refused(404, "There is no such session.")
+        wanted = _FILE.match(path)
+        if wanted and not self._owners.may_have(wanted[1], _browser(asked)):
+            return refused(404, "There is no such file.")
         return self._no_room(asked) if path == _UPLOAD and asked.method == "POST" else None
 
     def _is_own(self, session: str, asked: Request) -> bool:
-        return self._sessions.belongs(session, asked.cookies.get(COOKIE, ""))
+        return self._sessions.belongs(session, _browser(asked))
 
     def _no_room(self, asked: Request) -> Response | None:
         if _length(asked) is None:
@@ -150,23 +158,30 @@ class Shutters:
         session = tree.get("session_hash") if isinstance(tree, dict) else None
         if isinstance(session, str) and not self._is_own(session, asked):
             return refused(404, "There is no such session.")
-        if _names_an_address(tree):
+        named = list(_files_named(tree))
+        if any("://" in path for path in named):
             return refused(422, "Files are taken as uploads only, not by their address.")
+        if not all(self._owners.may_have(path, _browser(asked)) for path in named):
+            return refused(404, "There is no such file.")
         return None
 
 
-def _names_an_address(tree: Any) -> bool:
-    """Whether a file is named by an address anywhere in there; Gradio would fetch it."""
+def _browser(asked: Request) -> str:
+    """By its cookie; programs have none."""
+    return str(asked.cookies.get(COOKIE, ""))
+
+
+def _files_named(tree: Any) -> Iterator[str]:
+    """Paths of files anywhere in there; Gradio opens them, and fetches addresses."""
     waiting = [tree]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
             waiting += one.values()
-            if "://" in str(one.get("path") or "") and not one.get("is_stream"):
-                return True
+            if not one.get("is_stream"):
+                yield str(one.get("path") or "")
         elif isinstance(one, list):
             waiting += one
-    return False
 
 
 def _again(body: bytes, asked: Request) -> Receive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import gradio as gr
 import pytest
 from gradio.blocks import BlockFunction
 
+from flashtalk.errors import ConfigError, InputError
 from flashtalk.serving.asked import LARGEST_SEED, MOST_PROMPT_LETTERS
+from flashtalk.ui.settings import wishes
+from flashtalk.ui.tabs.compare import _variant
 from tests.source import demand
 from tests.ui.live_house import SIZE_PX
 from tests.ui.page_kit import FACE, VOICE, Page, Visitor, busy_page
@@ -128,3 +132,13 @@ def test_a_comparison_of_which_one_half_cannot_be_makes_none(page: Page) -> None
         assert len(page.house.asked) == before
         assert '"success": true' in visitor.call(compare, [*files, [{}, {"seed": 5}], ""])
     assert [stream.seed for stream, _ in page.house.asked[before:]] == [0, 5]
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan, None])
+def test_numbers_that_are_none_are_answered_with_a_sentence(number: Any) -> None:
+    """JSON has 1e400, which no whole number is."""
+    for steps, seed, colour in ((number, 0, 1.0), (2, math.inf, 1.0), (2, 0, None)):
+        with pytest.raises(ConfigError, match="whole numbers"):
+            wishes("", seed, steps, OWN, "cover", colour, True)
+        with pytest.raises(InputError, match="whole numbers"):
+            _variant("A", model="", steps=steps, seed=seed, colour=colour)

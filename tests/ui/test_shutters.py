@@ -182,3 +182,56 @@ def test_no_way_of_writing_a_path_reaches_a_file(gradio_app: tuple[httpx.Client,
     there = web.get(f"/gradio_api/file={folder}/secret")
     not_there = web.get(f"/gradio_api/file={folder}/nothing")
     assert (there.status_code, len(there.content)) == (not_there.status_code, len(not_there.content) - 1)
+
+
+@pytest.fixture
+def uploads_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Path]]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "brought"))
+    folder = Path(gr.utils.get_upload_folder())
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        taken, size = gr.File(), gr.Number()
+        gr.Button().click(lambda path: Path(path).stat().st_size, taken, size, api_name="size")
+    app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
+    app.add_middleware(Shutters, uploads=folder, free_bytes=0)
+    with serve(app) as port:
+        yield port, folder
+
+
+def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -> None:
+    port, folder = uploads_app
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
+        own, other, nobody = ({"cookie": f"{COOKIE}={'a' * 32}"}, {"cookie": f"{COOKIE}={'b' * 32}"}, {})
+
+        def bring(who: dict[str, str], inside: str = INSIDE) -> str:
+            files = {"files": ("voice.txt", inside.encode())}
+            return str(web.post("/gradio_api/upload", files=files, headers=who).json()[0])
+
+        def uses(who: dict[str, str], path: str) -> int:
+            data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
+            return web.post("/gradio_api/call/size", json=data, headers=who).status_code
+
+        path = bring(own)
+        assert web.get(f"/gradio_api/file={path}", headers=own).text == INSIDE
+        assert uses(own, path) == 200
+        name = Path(path).relative_to(folder).as_posix()
+        link = folder.parent / "link"
+        link.symlink_to(folder)
+        for way in (
+            path,
+            "/" + path,
+            f"{folder}//{name}",
+            f"{folder}/./{name}",
+            f"{folder}/x/../{name}",
+            f"{link}/{name}",
+        ):
+            for who in (other, nobody):
+                for route in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "/file/"):
+                    assert INSIDE not in web.get(route + way, headers=who).text, route + way
+                assert uses(who, way) == 404, way
+        assert bring(other) == path, "the same bytes"
+        assert web.get(f"/gradio_api/file={path}", headers=other).text == INSIDE
+        sample = folder / "sample" / "voice.txt"
+        sample.parent.mkdir()
+        sample.write_text("for all")
+        assert {web.get(f"/gradio_api/file={sample}", headers=who).text for who in (own, other, nobody)} == {"for all"}
+        assert web.get(f"/gradio_api/file={bring(nobody, 'of a program')}", headers=nobody).text == "of a program"

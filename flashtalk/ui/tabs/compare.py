@@ -131,7 +131,7 @@ def _switched_on(fields: Sequence[Any]) -> list[Variant]:
 def _variant(letter: str, *, model: object, steps: Any, seed: Any, colour: Any) -> Variant:
     try:
         return Variant(letter, str(model or ""), int(steps), int(seed or 0), float(colour))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         message = f"Variant {letter}: steps and seed are whole numbers, colour is one from 0 to 1."
         raise InputError(message, code="variant") from None
 
