@@ -275,10 +275,11 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
     )
     button = gr.Button(label("upload.speak"), size="sm")
     text.change(None, [text, voice], None, js=_NOTE, queue=False, **quiet)
-    button.click(spoken(tab.speak), [text, portrait], voice, concurrency_id="speak", concurrency_limit=1, **quiet)
+    once: dict[str, Any] = {"concurrency_id": "speak", "concurrency_limit": 1}
+    button.click(spoken(tab.speak), [text, portrait], voice, api_name="speak_typed", **once, **quiet)
     with gr.Row(visible=False):
         words, speech, call = gr.Textbox(label="text"), VoiceInput(label="speech"), gr.Button("speak")
-    call.click(spoken(tab.speak), words, speech, api_name="speak", concurrency_id="speak")
+    call.click(spoken(tab.speak), words, speech, api_name="speak", **once)
 
 
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
