@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from gradio.routes import App
 
 from flashtalk.ui.limits import RateLimit
-from flashtalk.ui.refusal import refused
+from flashtalk.ui.refusal import asked_route, refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -92,7 +92,7 @@ class Guard:
         path = str(asked.scope["path"])
         if self._login and not (path in _OPEN or path.startswith(_OPEN_FOLDERS) or self._login.knows(asked)):
             return refused(401, "Log in first.")
-        costly = asked.scope.get("method") == "POST" and path.startswith(_COSTLY)
+        costly = asked.scope.get("method") == "POST" and asked_route(path).startswith(_COSTLY)
         if costly and not self._rate.allows(asked.client.host if asked.client else ""):
             return refused(429, "Too many requests from your address; wait a minute.")
         return None

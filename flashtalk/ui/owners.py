@@ -18,13 +18,14 @@ Send = Callable[[Message], Awaitable[None]]
 
 _KNOWN_FOLDERS = 65536
 _ANSWER_MAX_BYTES = 1 << 20
+_PATH_MAX_LETTERS = 4096
 
 
 class Owners:
     """Of files in the folder where Gradio puts uploads. Who brings the same bytes owns them too. Thread-safe."""
 
     def __init__(self, uploads: Path) -> None:
-        self._uploads = uploads
+        self._uploads = uploads.resolve()
         self._lock = threading.Lock()
         self._owners: OrderedDict[str, set[str]] = OrderedDict()
 
@@ -43,6 +44,8 @@ class Owners:
 
     def may_have(self, path: str, browser: str) -> bool:
         """Whether this browser may have the file; "" is one without a cookie, as programs are."""
+        if len(path) > _PATH_MAX_LETTERS:  # no file has it, and following it takes long
+            return False
         try:
             name = self._folder_of(Path(path))
         except (ValueError, OSError, RuntimeError):  # no path at all
@@ -69,5 +72,5 @@ class Owners:
 
     def _folder_of(self, path: Path) -> str | None:
         """The folder below that of uploads, links and dots followed; None elsewhere."""
-        whole, uploads = path.resolve(), self._uploads.resolve()
-        return whole.relative_to(uploads).parts[0] if uploads in whole.parents else None
+        whole = path.resolve()
+        return whole.relative_to(self._uploads).parts[0] if self._uploads in whole.parents else None

@@ -1,13 +1,23 @@
-"""How a request is refused before anything was done for it: a sentence that pages and programs can show.
+"""How a request is refused before anything was done for it, a sentence that pages and programs can show; and what it
+asks of Gradio, however its path is written.
 
 Called by ui/guard.py and ui/shutters.py, which stand before every route.
 """
 
 from __future__ import annotations
 
+import re
+
 from fastapi.responses import JSONResponse
 
 _UNUSABLE = 422
+_GRADIO = re.compile(r"/(?:gradio_api/|file[=/]|monitoring)")
+
+
+def asked_route(path: str) -> str:
+    """A path from Gradio's part on: behind a proxy Gradio also answers below its root path, once or twice."""
+    found = _GRADIO.search(path)
+    return path[found.start() :] if found else path
 
 
 def refused(status: int, words: str) -> JSONResponse:

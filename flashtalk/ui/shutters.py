@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
 from flashtalk.ui.owners import Owners
-from flashtalk.ui.refusal import refused
+from flashtalk.ui.refusal import asked_route, refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 
 COOKIE = "flashtalk_browser"
+_OURS = re.compile(r"[0-9a-f]{32}")
 _COOKIE_AGE_S = 365 * 86400
 _EMBEDDED = "SameSite=None; Secure; Partitioned"
 """So that the cookie also arrives in a page that another site shows in itself; browsers take this over https only."""
@@ -40,11 +42,13 @@ _SHUT = re.compile(
     re.IGNORECASE,
 )
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
-_CALLS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/", "/gradio_api/cancel")
+_CALLS = tuple(f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/", "api/", "cancel", "stream/"))
 _UPLOAD = "/gradio_api/upload"
 _FILE = re.compile(r"(?:/gradio_api)?/file[=/](.+)", re.DOTALL)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _CALL_MAX_BYTES = 8 << 20
+_MOST_FILES = 64
+"""That one call may name."""
 _KNOWN_SESSIONS = 16384
 _SETTLING_S = 30.0
 """Two pages opened at once by a new browser get two cookies, of which one stays; a session may change hands so long."""
@@ -90,18 +94,18 @@ class Shutters:
             return
         asked = Request(scope, receive)
         refusal = self._refusal(asked)
-        if refusal is None and asked.method == "POST" and str(asked.scope["path"]).startswith(_CALLS):
+        if refusal is None and asked.method == "POST" and _route(asked).startswith(_CALLS):
             refusal, receive = await self._checked_call(asked)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        if asked.method == "POST" and asked.scope["path"] == _UPLOAD:
+        if asked.method == "POST" and _route(asked) == _UPLOAD:
             send = self._owners.noting(send, _browser(asked))
         with self._reserved(asked):
             await self._app(scope, receive, _with_cookie(asked, send))
 
     def _refusal(self, asked: Request) -> Response | None:
-        path = str(asked.scope["path"])
+        path = _route(asked)
         if _SHUT.match(path):
             return refused(404, "There is nothing here.")
         if asked.method not in _SAFE and asked.headers.get("sec-fetch-site") == "cross-site":
@@ -129,7 +133,7 @@ class Shutters:
     @contextmanager
     def _reserved(self, asked: Request) -> Iterator[None]:
         """Room for an upload that is under way."""
-        size = (_length(asked) or 0) if str(asked.scope["path"]) == _UPLOAD else 0
+        size = (_length(asked) or 0) if _route(asked) == _UPLOAD else 0
         self._arriving_bytes += size
         try:
             yield
@@ -158,28 +162,35 @@ class Shutters:
         session = tree.get("session_hash") if isinstance(tree, dict) else None
         if isinstance(session, str) and not self._is_own(session, asked):
             return refused(404, "There is no such session.")
-        named = list(_files_named(tree))
-        if any("://" in path for path in named):
+        named = list(islice(_files_named(tree), _MOST_FILES + 1))
+        if len(named) > _MOST_FILES:
+            return refused(413, "This request names too many files.")
+        if any("://" in path and not is_stream for path, is_stream in named):
             return refused(422, "Files are taken as uploads only, not by their address.")
-        if not all(self._owners.may_have(path, _browser(asked)) for path in named):
+        if not all(self._owners.may_have(path, _browser(asked)) for path, _ in named):
             return refused(404, "There is no such file.")
         return None
 
 
+def _route(asked: Request) -> str:
+    return asked_route(str(asked.scope["path"]))
+
+
 def _browser(asked: Request) -> str:
-    """By its cookie; programs have none."""
-    return str(asked.cookies.get(COOKIE, ""))
+    """By the cookie that it got here; programs have none."""
+    held = str(asked.cookies.get(COOKIE, ""))
+    return held if _OURS.fullmatch(held) else ""
 
 
-def _files_named(tree: Any) -> Iterator[str]:
-    """Paths of files anywhere in there; Gradio opens them, and fetches addresses."""
+def _files_named(tree: Any) -> Iterator[tuple[str, bool]]:
+    """Paths of files anywhere in there, which Gradio opens or fetches, and whether they are said to be a stream's."""
     waiting = [tree]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
             waiting += one.values()
-            if not one.get("is_stream"):
-                yield str(one.get("path") or "")
+            if isinstance(path := one.get("path"), str) and path:
+                yield path, bool(one.get("is_stream"))
         elif isinstance(one, list):
             waiting += one
 

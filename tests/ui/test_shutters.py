@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,9 @@ def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -
             files = {"files": ("voice.txt", inside.encode())}
             return str(web.post("/gradio_api/upload", files=files, headers=who).json()[0])
 
-        def uses(who: dict[str, str], path: str) -> int:
-            data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
-            return web.post("/gradio_api/call/size", json=data, headers=who).status_code
+        def uses(who: dict[str, str], path: str, route: str = "call/size", **more: Any) -> int:
+            data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}, **more}]}
+            return web.post(f"/gradio_api/{route}", json=data, headers=who).status_code
 
         path = bring(own)
         assert web.get(f"/gradio_api/file={path}", headers=own).text == INSIDE
@@ -225,9 +226,11 @@ def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -
             f"{link}/{name}",
         ):
             for who in (other, nobody):
-                for route in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "/file/"):
+                for route in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "/talk/gradio_api/file="):
                     assert INSIDE not in web.get(route + way, headers=who).text, route + way
                 assert uses(who, way) == 404, way
+                assert uses(who, way, is_stream=True) == 404, way
+                assert uses(who, way, route="stream/abc") == 404, way
         assert bring(other) == path, "the same bytes"
         assert web.get(f"/gradio_api/file={path}", headers=other).text == INSIDE
         sample = folder / "sample" / "voice.txt"
@@ -235,3 +238,22 @@ def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -
         sample.write_text("for all")
         assert {web.get(f"/gradio_api/file={sample}", headers=who).text for who in (own, other, nobody)} == {"for all"}
         assert web.get(f"/gradio_api/file={bring(nobody, 'of a program')}", headers=nobody).text == "of a program"
+
+
+def test_calls_that_name_files_without_end_are_refused_at_once(tmp_path: Path) -> None:
+    path, began_s = "/gradio_api/call/x", time.monotonic()
+    many = {"data": [{"path": "a"}] * 200_000}
+    assert ask(Behind(), "POST", path, tmp_path, json=many).status_code == 413
+    assert ask(Behind(), "POST", path, tmp_path, json={"data": [{}] * 200_000}).status_code == 200
+    assert ask(Behind(), "POST", path, tmp_path, json={"data": [{"path": "/a" * 500_000}]}).status_code == 404
+    assert time.monotonic() - began_s < 5
+
+
+@pytest.mark.parametrize("before", ["", "/talk", "/talk/talk"])
+def test_below_a_proxys_path_the_same_is_shut(before: str, tmp_path: Path) -> None:
+    for path in ("/gradio_api/file=http://a/", "/gradio_api/proxy=https://a/", "/gradio_api/component_server"):
+        assert ask(Behind(), "GET", before + path, tmp_path).status_code == 404
+    address = {"data": [{"path": "http://a/b"}]}
+    assert ask(Behind(), "POST", f"{before}/gradio_api/queue/join", tmp_path, json=address).status_code == 422
+    full = ask(Behind(), "POST", f"{before}/gradio_api/upload", tmp_path, free_bytes=1 << 60, content=b"x")
+    assert full.status_code == 507

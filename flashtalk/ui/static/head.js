@@ -29,7 +29,11 @@
   root.lang = language;
   // Embedded in another site's page, only such a cookie arrives, and only over https.
   const sites = location.protocol === "https:" ? "SameSite=None; Secure; Partitioned" : "SameSite=Lax";
-  document.cookie = `flashtalk_language=${language}; path=${location.pathname}; max-age=31536000; ${sites}`;
+  try {
+    document.cookie = `flashtalk_language=${language}; path=${location.pathname}; max-age=31536000; ${sites}`;
+  } catch {
+    // A frame without an origin of its own keeps no cookies.
+  }
   if (wanted) localStorage.setItem("flashtalk_language", language);
 
   const dark = () => {
@@ -53,8 +57,10 @@
 
   // The page stands when its parts are there and nothing was added for a moment; in any case after a while.
   document.addEventListener("DOMContentLoaded", () => {
-    let quiet;
+    let quiet, stands;
     const stand = () => {
+      if (stands) return;
+      stands = true;
       watch.disconnect();
       document.querySelectorAll(TABS)[sessionStorage.getItem("flashtalk_tab")]?.click();
       document.fonts.ready.then(() => root.setAttribute("data-stands", ""));
@@ -193,15 +199,18 @@
       line.querySelector("p").innerHTML = notice.querySelector("[data-for=cut]").innerHTML;
       line.querySelector(".ft-figures").replaceChildren();
     };
+    let lost = 0; // times in a row: one is a phone that wakes up
     const show = (house) => {
-      if (house.state === "lost") document.querySelectorAll(".ft-status.ft-busy").forEach(cut);
+      lost = house.state === "lost" ? lost + 1 : 0;
+      if (lost > 1) document.querySelectorAll(".ft-status.ft-busy").forEach(cut);
       for (const place of notice.querySelectorAll("[data-figure]")) place.textContent = house[place.dataset.figure] ?? "–";
       if (notice.dataset.state !== house.state) notice.dataset.state = root.dataset.house = house.state;
     };
     const look = async () => {
       if (!document.hidden) {
         const answer = await fetch("ft/house").catch(() => null);
-        show(answer?.ok ? await answer.json() : { state: answer?.status === 503 ? "waking" : "lost" });
+        const house = answer?.ok ? await answer.json().catch(() => null) : null;
+        show(house ?? { state: answer?.status === 503 ? "waking" : "lost" });
       }
       setTimeout(look, HOUSE_MS);
     };
