@@ -199,10 +199,8 @@
       line.querySelector("p").innerHTML = notice.querySelector("[data-for=cut]").innerHTML;
       line.querySelector(".ft-figures").replaceChildren();
     };
-    let lost = 0; // times in a row: one is a phone that wakes up
     const show = (house) => {
-      lost = house.state === "lost" ? lost + 1 : 0;
-      if (lost > 1) document.querySelectorAll(".ft-status.ft-busy").forEach(cut);
+      if (house.state === "lost") document.querySelectorAll(".ft-status.ft-busy").forEach(cut);
       for (const place of notice.querySelectorAll("[data-figure]")) place.textContent = house[place.dataset.figure] ?? "–";
       if (notice.dataset.state !== house.state) notice.dataset.state = root.dataset.house = house.state;
     };
