@@ -11,6 +11,7 @@ from flashtalk.config_app import JobsConfig
 from flashtalk.ui import house
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.texts import Pair, Texts
+from flashtalk.ui.theme import STATIC
 
 TEXTS: dict[str, Pair] = {
     "frame.tagline": ("A picture and a voice in, a talking person out.", "一张照片，一段声音，让人物开口说话。"),
@@ -140,7 +141,7 @@ def build_header(context: UiContext) -> None:
         </header>{house.notice(texts)}{_consent(context)}{_leave(texts)}""",
         elem_id="ft-header",
         apply_default_css=False,
-        js_on_load="window.flashtalkPage.start(element);",
+        js_on_load="window.flashtalkPage.start(element);\n" + (STATIC / "house.js").read_text(encoding="utf-8"),
     )
 
 

@@ -1,6 +1,6 @@
 """How the house stands, told on the page: what runs, and a line for those who have to wait. For ui/frame.py.
 
-The page asks `GET ft/house` every few seconds; the words are here, static/head.js shows the right ones.
+The page asks `GET ft/house` every few seconds; the words are here, static/house.js shows the right ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TEXTS: dict[str, Pair] = {
     "house.lost": ("The server does not answer; this page keeps trying.", "服务器无响应，页面正在重试。"),
 }
 _LINES = ("waking", "full", "lost", "cut")
-"""cut is for the status lines of films, see static/head.js; the others are states of the house."""
+"""cut is for the status lines of films, see static/house.js; the others are states of the house."""
 _NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -59,7 +59,7 @@ def pill(texts: Texts, info: EngineInfo) -> str:
 
 
 def notice(texts: Texts) -> str:
-    """The line for those who have to wait; hidden until head.js sets its state."""
+    """The line for those who have to wait; hidden until static/house.js sets its state."""
     shown = {name: texts.html(f"house.{name}", seats="@seats@", line="@line@") for name in _LINES}
     lines = "".join(f'<p data-for="{name}">{words}</p>' for name, words in shown.items())
     for name in ("seats", "line"):

@@ -20,6 +20,7 @@ from tests.ui.kit import CHROMIUM, Served, needs_chromium
 from tests.ui.live_browser import FAKE
 from tests.ui.manners_kit import NAME, PASSWORD
 from tests.ui.manners_kit import page as page_of
+from tests.ui.page_kit import busy_page
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
@@ -29,6 +30,9 @@ LEAST_CONTRAST, LEAST_LARGE_CONTRAST = 4.5, 3.0
 PATIENCE_MS = 180_000
 HOUSE_MS = 5000
 """The page has asked again by then."""
+SETTLED_MS = 300
+CHUNK_S = 5.0
+"""Nothing comes of a film for so long."""
 FACE = ROOT / "assets/portraits/omar.png"
 
 SHIFTS = """
@@ -321,16 +325,17 @@ def test_the_language_is_not_changed_over_work_unasked_and_a_reload_keeps_the_ta
         page.wait_for_selector("html[data-stands]:lang(en)", timeout=PATIENCE_MS)
 
 
-def test_a_film_whose_server_went_away_is_called_cut(browser: Browser, served: Served) -> None:
-    with visit(browser, served.url) as page:
+def test_a_film_whose_server_went_away_is_called_cut(browser: Browser, tmp_path: Path) -> None:
+    with busy_page(tmp_path, CHUNK_S) as house, visit(browser, house.address, own_clock=True) as page:
         page.click("#ft-card-1")
-        page.wait_for_selector("#ft-status [data-made-s]", timeout=PATIENCE_MS)
+        page.wait_for_selector("#ft-status .ft-busy", timeout=PATIENCE_MS)
         page.context.set_offline(True)
-        page.wait_for_function(
-            "document.querySelector('#ft-status').innerText.startsWith('Cut off')", timeout=PATIENCE_MS
-        )
+        for words in ("Looking at the picture", "Cut off"):
+            page.clock.fast_forward(HOUSE_MS)
+            page.wait_for_selector(".ft-house[data-state=lost]", timeout=PATIENCE_MS)
+            page.wait_for_timeout(SETTLED_MS)
+            assert page.locator("#ft-status").inner_text().startswith(words)
         assert page.locator(".ft-status.ft-busy").count() == 0
-        assert "left" not in page.locator("#ft-status").inner_text()
 
 
 @pytest.mark.parametrize("width", [320, 390, 640])

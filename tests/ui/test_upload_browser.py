@@ -216,9 +216,12 @@ def test_what_was_typed_last_is_spoken_and_a_voice_chosen_later_is_kept(page: Pa
     assert made(page).split("of film")[0] == first.split("of film")[0], "the same words, spoken once"
     type_in(page, "Hello there, how are you today?")
     assert made(page).split("of film")[0] != first.split("of film")[0]
-    type_in(page, "Once more.")
-    page.get_by_role("button", name="Hello!").locator("visible=true").first.click()
+    hello = page.get_by_role("button", name="Hello!").locator("visible=true").first
+    hello.click()
     page.wait_for_timeout(REST_MS)
+    type_in(page, "Once more.")
+    hello.click()
+    assert page.locator("#ft-letters").inner_text().startswith("The voice chosen above speaks.")
     assert made(page).startswith("Done: 6.8 s of film")
 
 
@@ -226,7 +229,7 @@ def test_what_was_typed_last_is_spoken_and_a_voice_chosen_later_is_kept(page: Pa
 def test_a_long_text_stays_whole_and_is_called_too_long(page: Page) -> None:
     page.click(".ft-thumb >> nth=0")
     type_in(page, "ab " * 1200)
-    line = page.locator("#ft-letters .ft-many")
+    line = page.locator("#ft-letters [data-for=long]")
     line.wait_for()
     assert line.inner_text().startswith("3,599 letters; 600 are the most.")
     assert len(page.input_value(".ft-type textarea")) == 3600

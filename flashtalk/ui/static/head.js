@@ -1,7 +1,7 @@
 // Runs before Gradio's own script: the visitor's language and light or dark, so that nothing flashes or jumps. Then
-// the page's frame (ui/frame.py): switches, consent, what may be a voice, how the house stands.
+// the page's frame (ui/frame.py): switches, consent, what may be a voice.
 (() => {
-  const HOUSE_MS = 4000, QUIET_MS = 120, LONGEST_MS = 8000;
+  const QUIET_MS = 120, LONGEST_MS = 8000;
   const OWN = ".ft-drop, #ft-long-face, #ft-long-voice, #ft-live-upload";
   const PARTS = ["#ft-footer", "#ft-make", "#ft-video", "#ft-status", "#ft-face button", "#ft-voice button", ".ft-settings"];
   const NAMED = ["aria-label", "title", "alt"];
@@ -191,30 +191,6 @@
     look(document.body);
   };
 
-  const watchHouse = (element) => {
-    const notice = element.querySelector(".ft-house");
-    const cut = (line) => {
-      line.classList.remove("ft-busy");
-      delete line.dataset.waitWords;
-      line.querySelector("p").innerHTML = notice.querySelector("[data-for=cut]").innerHTML;
-      line.querySelector(".ft-figures").replaceChildren();
-    };
-    const show = (house) => {
-      if (house.state === "lost") document.querySelectorAll(".ft-status.ft-busy").forEach(cut);
-      for (const place of notice.querySelectorAll("[data-figure]")) place.textContent = house[place.dataset.figure] ?? "–";
-      if (notice.dataset.state !== house.state) notice.dataset.state = root.dataset.house = house.state;
-    };
-    const look = async () => {
-      if (!document.hidden) {
-        const answer = await fetch("ft/house").catch(() => null);
-        const house = answer?.ok ? await answer.json().catch(() => null) : null;
-        show(house ?? { state: answer?.status === 503 ? "waking" : "lost" });
-      }
-      setTimeout(look, HOUSE_MS);
-    };
-    look();
-  };
-
   window.flashtalkPage = {
     start(element) {
       for (const button of element.querySelectorAll("[data-language]")) {
@@ -224,7 +200,6 @@
       element.querySelector("[data-shade]").addEventListener("click", flipShade);
       askFirst(element.querySelector(".ft-consent"));
       takeVideos();
-      watchHouse(element);
       nameAll(element);
     },
   };

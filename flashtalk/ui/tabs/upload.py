@@ -14,7 +14,7 @@ from flashtalk.media import speak
 from flashtalk.ui import film_endpoints, pickers, settings, status
 from flashtalk.ui.components import SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.films import FilmStore, new_folder
+from flashtalk.ui.films import FilmStore
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import Materials
 from flashtalk.ui.mishaps import sentence, spoken
@@ -41,6 +41,10 @@ TEXTS: dict[str, Pair] = {
     "upload.letters_long": (
         "<b></b> letters; {most} are the most. Shorten it, or upload a recording.",
         "共 <b></b> 字，最多 {most} 字。请缩短，或上传录音。",
+    ),
+    "upload.letters_voice": (
+        "The voice chosen above speaks. To hear this text instead, press “Speak it” or go on typing.",
+        "将使用上方选择的声音。如需读出此处的文字，请点击“生成语音”或继续输入。",
     ),
     "upload.no_synthesiser": (
         "Typing needs the program espeak-ng on this machine.",
@@ -70,9 +74,10 @@ TEXTS: dict[str, Pair] = {
     ),
 }
 
-_NOTE = "(text, voice) => { window.flashtalkTyped.note(text, voice); return []; }"
-_PENDING = "(face, voice, _, ...rest) => [face, voice, window.flashtalkTyped?.pending(voice) ?? '', ...rest]"
+_PENDING = "(face, voice, _, ...rest) => [face, voice, window.flashtalkTyped?.pending() ?? '', ...rest]"
 """JavaScript: what was typed since the voice was chosen takes the place of `typed`."""
+_CHANGED = "(voice) => { window.flashtalkTyped?.changed(voice); return []; }"
+_OPENED = "(file) => { window.flashtalkTyped?.choose(true); return [file]; }"
 
 
 @dataclass(frozen=True)
@@ -171,13 +176,13 @@ class _Tab:
     def speak(self, text: str, portrait: str | None = None) -> str:
         """The text as a sound file, read by whom suits the face; the script says the language."""
         language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
-        path = new_folder() / "speech.wav"
+        path = self._context.owners.new_folder() / "speech.wav"
         speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
         return str(path)
 
     def open_project(self, request: gr.Request, path: str) -> tuple[Any, ...]:
         """A project file's portrait, voice and settings, and a sentence about what its film will be like here."""
-        project = read_project(path, new_folder())
+        project = read_project(path, self._context.owners.new_folder())
         wishes, language = project.wishes, language_of(request)
         key = f"upload.project_{self.studio.how_alike(project)}"
         words = status.plain(self._context.texts, key, language, made=project.made_with["model"], model=wishes.model)
@@ -265,16 +270,19 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
     label = context.texts.label
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     text = gr.Textbox(label=label("upload.type"), show_label=False, placeholder=label("upload.type_hint"), lines=2)
-    fits, long = (context.texts.html(f"upload.letters{key}", most=speak.MOST_LETTERS) for key in ("", "_long"))
+    states = {"fits": "letters", "long": "letters_long", "voice": "letters_voice"}
+    told = (
+        f'<span data-for="{state}">{context.texts.html(f"upload.{key}", most=speak.MOST_LETTERS)}</span>'
+        for state, key in states.items()
+    )
     gr.HTML(
-        f'<p class="ft-letters" data-most="{speak.MOST_LETTERS}" aria-live="polite">'
-        f'<span class="ft-fits">{fits}</span><span class="ft-many">{long}</span></p>',
+        f'<p class="ft-letters" data-most="{speak.MOST_LETTERS}" aria-live="polite">{"".join(told)}</p>',
         elem_id="ft-letters",
         apply_default_css=False,
         js_on_load=(STATIC / "typing.js").read_text(encoding="utf-8"),
     )
-    button = gr.Button(label("upload.speak"), size="sm")
-    text.change(None, [text, voice], None, js=_NOTE, queue=False, **quiet)
+    button = gr.Button(label("upload.speak"), size="sm", elem_id="ft-speak")
+    voice.change(None, voice, None, js=_CHANGED, queue=False, **quiet)
     once: dict[str, Any] = {"concurrency_id": "speak", "concurrency_limit": 1}
     button.click(spoken(tab.speak), [text, portrait], voice, api_name="speak_typed", **once, **quiet)
     with gr.Row(visible=False):
@@ -295,4 +303,5 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     for component in inputs.files:
         component.change(tab.warm, inputs.files, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
-    inputs.panel.project.upload(spoken(tab.open_project), inputs.panel.project, filled, **page)
+    project = inputs.panel.project
+    project.upload(spoken(tab.open_project), project, filled, js=_OPENED, **page)

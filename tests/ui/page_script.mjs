@@ -1,0 +1,54 @@
+// One of the page's scripts among the little of a page that it asks for: node page_script.mjs < {script, acts} > results
+// An act is [name, ...values] of `does` below; its result is what it gives.
+
+import { readFileSync } from "node:fs";
+
+const { script, acts } = JSON.parse(readFileSync(0, "utf8"));
+const handlers = {};
+const answers = [];
+let films = [], due = null, time = 0;
+
+const figure = () => ({ textContent: "", innerHTML: "", replaceChildren() { this.textContent = ""; } });
+const line = { dataset: { most: "10" }, querySelectorAll: () => [] };
+const notice = { dataset: { state: "ready" }, querySelector: () => ({ innerHTML: "cut" }), querySelectorAll: () => [] };
+const film = (made_s) => {
+  const parts = { p: figure(), ".ft-figures": figure() };
+  return { dataset: { madeS: made_s }, busy: true, querySelector: (part) => parts[part],
+    classList: { remove() { films[0].busy = false; } } };
+};
+
+globalThis.element = { querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice })[part] };
+globalThis.window = globalThis;
+globalThis.document = {
+  hidden: false, documentElement: { lang: "en", dataset: {} },
+  addEventListener: (kind, act) => { handlers[kind] = act; },
+  querySelectorAll: () => films.filter((one) => one.busy),
+};
+globalThis.fetch = async () => answers.shift() ?? Promise.reject(new Error("no network"));
+globalThis.setTimeout = (act, after_ms) => { due = { act, at: time + after_ms }; };
+
+const at = (words, value = "") => ({ value, matches: (wanted) => wanted === words, closest: (wanted) => wanted.includes(words) });
+const does = {
+  type: (words) => handlers.input({ target: at(".ft-type textarea", words) }),
+  click: (what) => handlers.click({ target: at(what) }),
+  changed: (path) => void window.flashtalkTyped.changed(path && { path }),
+  opened: () => window.flashtalkTyped.choose(true),
+  speaks: () => [window.flashtalkTyped.pending(), line.dataset.state ?? ""],
+  // The next answer about the house: a state, or "lost" for none; then how far the film is, and whether it goes on.
+  poll: async (state, made_s) => {
+    if (!films.length) films = [film(made_s)];
+    films[0].dataset.madeS = made_s;
+    answers.push(state === "lost" ? null : { ok: true, json: async () => ({ state }) });
+    time = due.at;
+    due.act();
+    await new Promise(setImmediate);
+    return films[0].busy;
+  },
+};
+
+answers.push({ ok: true, json: async () => ({ state: "ready" }) });
+(0, eval)(`(() => {${readFileSync(script, "utf8")}})()`);
+await new Promise(setImmediate);
+const results = [];
+for (const [name, ...values] of acts) results.push((await does[name](...values)) ?? null);
+process.stdout.write(JSON.stringify(results));

@@ -1,0 +1,68 @@
+"""The page's smaller scripts in node, without a browser: whoever chose last speaks, and when a film counts as cut."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flashtalk.ui.theme import STATIC
+from tests.ui.live_twin import node
+
+SAMPLE, OTHER = "/app/assets/speech/hello.wav", "/app/assets/speech/sorry.wav"
+UPLOADED, SPOKEN = f"/cache/{'a' * 64}/speech.wav", f"/cache/{'b' * 32}/speech.wav"
+CHIP, CARD, SPEAK = ".ft-chip", ".ft-card", "#ft-speak"
+TYPED = ["type", "Hello."]
+
+
+def played(script: str, *acts: list[Any]) -> list[Any]:
+    """What each act gave."""
+    asked = json.dumps({"script": str(STATIC / script), "acts": acts})
+    program = Path(__file__).with_name("page_script.mjs")
+    done = subprocess.run([node(), str(program)], input=asked, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("acts", "spoken", "told"),
+    [
+        ([], "", ""),
+        ([TYPED], "Hello.", "fits"),
+        ([TYPED, ["click", SPEAK], ["changed", SPOKEN]], "Hello.", "fits"),
+        ([["type", "Hello there."]], "Hello there.", "long"),
+        ([["type", "  "]], "  ", ""),
+        # The same voice once more is no change of it.
+        ([["click", CHIP], ["changed", SAMPLE], TYPED, ["click", CHIP]], "", "voice"),
+        ([TYPED, ["click", CARD]], "", "voice"),
+        ([TYPED, ["click", CHIP], ["changed", SAMPLE], TYPED], "Hello.", "fits"),
+        ([TYPED, ["changed", UPLOADED]], "", "voice"),
+        ([TYPED, ["opened"], ["changed", SPOKEN]], "", "voice"),
+        ([TYPED, ["changed", UPLOADED], ["changed", None]], "Hello.", "fits"),
+        # What the server gives comes late.
+        ([["click", CHIP], TYPED, ["changed", OTHER]], "Hello.", "fits"),
+        ([TYPED, ["speaks"], ["type", "Once."], ["changed", SPOKEN]], "Once.", "fits"),
+        ([TYPED, ["speaks"], ["click", CHIP], ["changed", SPOKEN]], "", "voice"),
+    ],
+)
+def test_whichever_was_done_last_speaks_and_the_page_says_so(acts: list[Any], spoken: str, told: str) -> None:
+    assert played("typing.js", *acts, ["speaks"])[-1] == [spoken, told]
+
+
+@pytest.mark.parametrize(
+    ("polls", "goes_on"),
+    [
+        ([("lost", 1)], True),
+        ([("lost", 1), ("ready", 1), ("lost", 1), ("full", 1)], True),
+        ([("lost", 1), ("lost", 1)], False),
+        ([("lost", 1), ("lost", 2), ("lost", 3)], True),
+        ([("lost", 1), ("lost", 2), ("lost", 2)], False),
+    ],
+)
+def test_a_film_is_cut_when_two_answers_in_a_row_are_lost_and_it_stands_still(
+    polls: list[tuple[str, int]], goes_on: bool
+) -> None:
+    assert played("house.js", *(["poll", *poll] for poll in polls))[-1] is goes_on
