@@ -18,7 +18,7 @@ from flashtalk.config_app import ServingConfig
 from flashtalk.config_file import variant_of
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
-from flashtalk.serving.asked import asked_stream, demand_short_prompt
+from flashtalk.serving.asked import asked_stream, demand_short_prompt, offered_sizes
 from flashtalk.serving.launch import ProcessRank, Rank
 from flashtalk.serving.line import Line
 from flashtalk.serving.local import ThreadRank
@@ -92,6 +92,11 @@ class House:
         if name not in self._variants:
             raise unknown_variant(name, self._variants)
         return self._variants[name]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """See Client."""
+        return offered_sizes(self._engine_config)
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """See Client."""

@@ -109,6 +109,10 @@ class Client(Protocol):
         Raises InputError (code variant).
         """
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) of pictures that `stream` and `open` take, the engine's own first."""
+
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """The stream settings with changes, checked against the model and serving/asked.py. InputError, ConfigError."""
 

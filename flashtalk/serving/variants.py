@@ -15,7 +15,7 @@ import numpy as np
 from flashtalk.config import Config, StreamConfig
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, InputError
-from flashtalk.serving.asked import asked_stream
+from flashtalk.serving.asked import asked_stream, offered_sizes
 from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus, State, Stream
 
 _LOOK_S = 1.0
@@ -57,6 +57,11 @@ class Variant:
     def variant(self, name: str) -> Client:
         """See Client."""
         raise unknown_variant(name, ())
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """See Client."""
+        return offered_sizes(self._config)
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:
         """See Client; starts nothing."""

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from flashtalk.errors import ConfigError
-from flashtalk.serving.asked import MOST_PROMPT_LETTERS, SIZES, size_words
+from flashtalk.serving.asked import MOST_PROMPT_LETTERS, size_words
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import engine_of
@@ -152,27 +152,21 @@ def panel_values(wanted: Wishes, client: Client) -> list[Any]:
 def legal_steps(client: Client) -> list[int]:
     """Step counts that the weights of any of the client's engines were trained for."""
     engines = _engines(client)
-    return [steps for steps in range(1, _MOST_STEPS + 1) if any(_is_legal(engine, steps=steps) for engine in engines)]
+    return [steps for steps in range(1, _MOST_STEPS + 1) if any(_can_do(engine, steps) for engine in engines)]
 
 
 def legal_sizes(client: Client) -> list[str]:
-    """The model's own size first, then what else it can do in reasonable time."""
-    own, engines = client.stream(), _engines(client)
-    sizes = dict.fromkeys(((own.width, own.height), *SIZES))
-    return [
-        size_words(width, height)
-        for width, height in sizes
-        if any(_is_legal(engine, width=width, height=height) for engine in engines)
-    ]
+    """What any of the client's engines can do in reasonable time, the client's own first."""
+    return list(dict.fromkeys(size_words(*size) for engine in _engines(client) for size in engine.sizes))
 
 
 def _engines(client: Client) -> list[Client]:
     return [client, *(client.variant(name) for name in client.variants)]
 
 
-def _is_legal(engine: Client, **changes: int) -> bool:
+def _can_do(engine: Client, steps: int) -> bool:
     try:
-        engine.stream(**changes)
+        engine.stream(steps=steps)
     except ConfigError:
         return False
     return True
