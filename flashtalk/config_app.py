@@ -40,7 +40,9 @@ class JobsConfig:
     at_once: int = 1
     """Films that are made at the same time; each takes a seat."""
     per_owner: int = 4
-    """Unfinished films of one visitor."""
+    """Unfinished films of one visitor: of one token and, whatever the token, of one browser (a program's address)."""
+    per_address: int = 12
+    """Unfinished films of all browsers and programs of one address."""
     kept_per_owner: int = 24
     """Films of one visitor, finished ones included."""
     waiting: int = 32
@@ -72,6 +74,8 @@ class UiConfig:
     """Below which path a proxy offers the app, like /talk; the proxy takes it off before it asks."""
     films_per_visitor: int = 3
     """Films and comparisons that one browser (one address, without its cookie) has waiting or made at the same time."""
+    films_per_address: int = 12
+    """The same of all browsers and programs of one address, such as a household's; not counted on this machine."""
     calls_at_once: int = 160
     """Of pages and programs, those included that wait in the house's line; many more than ServingConfig's places."""
     calls_waiting: int = 160

@@ -37,21 +37,24 @@ class Tokens:
             raise _refused()
         return subject
 
+    def word(self, purpose: str, subject: str) -> str:
+        """A word that stands for `subject`, the same each time; nobody else can tell for which. It is no token."""
+        return self._sign(f"{purpose}|{subject}")
+
     def _sign(self, body: str) -> str:
         return _to_words(hmac.digest(self._secret, body.encode(), hashlib.sha256)[:_MAC_BYTES])
 
 
 def load_tokens(folder: Path) -> Tokens:
-    """Tokens that outlive the app: the secret lies in `folder` and is made the first time."""
+    """Tokens that outlive the app: the secret lies in `folder`, which no other app uses, and is made the first time."""
     file = folder / "secret"
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return Tokens(file.read_bytes())
-    with os.fdopen(handle, "wb") as stream:
-        secret = secrets.token_bytes(_SECRET_BYTES)
-        stream.write(secret)
-    return Tokens(secret)
+    if not file.is_file() or file.stat().st_size < _SECRET_BYTES:  # an app that was killed may leave an empty one
+        new = folder / "secret.new"
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(secrets.token_bytes(_SECRET_BYTES))
+        new.replace(file)
+    return Tokens(file.read_bytes())
 
 
 def _to_words(data: bytes) -> str:

@@ -67,6 +67,10 @@ class Job:
     rendered_s: float = 0.0
     """Time that was spent on it, pauses left out."""
     span: Span | None = None
+    asker: str = ""
+    """A word that stands for who ordered it, whatever the token: a browser, or a program's address; "" if unknown."""
+    address: str = ""
+    """A word that stands for where that was; "" if unknown."""
 
     @property
     def total_frames(self) -> int:

@@ -25,6 +25,7 @@ from flashtalk.errors import FlashTalkError, InputError, Overloaded, WorkerLost
 from flashtalk.serving.asked import demand_short_prompt
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
+from flashtalk.serving.jobs.places import demand_place
 from flashtalk.serving.jobs.record import Job, JobFolder, State, new_id
 from flashtalk.serving.jobs.render import Ending, Render, Wish
 from flashtalk.serving.jobs.rows import Row
@@ -55,6 +56,9 @@ class Order:
     title: str = ""
     prompt: str = ""
     label: bool = True
+    asker: str = ""
+    address: str = ""
+    """Words that stand for who orders it and where that is, see Job."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class JobRoom:
         self._config = config
         self._wishes: dict[str, Wish] = {}
         self._losses: Counter[str] = Counter()
-        self._intake: set[tuple[str, str]] = set()
+        self._intake: dict[tuple[str, str], Order] = {}
         self._closing = False
         work = [self._work] * config.at_once + [self._sweep_now_and_then]
         self._threads = [threading.Thread(target=one, name=f"jobs-{n}", daemon=True) for n, one in enumerate(work)]
@@ -108,15 +112,15 @@ class JobRoom:
             self._changed.wait_for(lambda: asked not in self._intake)
             if known := self._shelf.by_key(*asked):
                 return known
-            self._demand_place(order.owner)
-            self._intake.add(asked)
+            self._demand_place(order)
+            self._intake[asked] = order
         try:
             folder = self._shelf.new_folder()
             with _removed_on_error(folder):
                 return self._add(self._taken_in(order, folder), folder)
         finally:
             with self._changed:
-                self._intake.discard(asked)
+                del self._intake[asked]
                 self._changed.notify_all()
 
     def again(self, owner: str, job_id: str, first: int, end: int, seed: int, key: str) -> Job:
@@ -134,7 +138,7 @@ class JobRoom:
         with self._changed:
             if known := self._shelf.by_key(owner, key):
                 return known
-            self._demand_place(owner)
+            self._demand_place(parent)
             folder = self._shelf.new_folder()
             rows = self._shelf.rows(parent.id).all
         now_s = time.time()
@@ -240,16 +244,8 @@ class JobRoom:
             while not self._changed.wait_for(lambda: self._closing, _SWEEP_S):
                 self.sweep()
 
-    def _demand_place(self, owner: str) -> None:
-        if sum(job.owner == owner for job in self._shelf.all()) >= self._config.kept_per_owner:
-            raise Overloaded(f"You have {self._config.kept_per_owner} films here, the most allowed; remove one.")
-        owners = [job.owner for job in self._shelf.all() if job.unfinished] + [taking for taking, _ in self._intake]
-        if owners.count(owner) >= self._config.per_owner:
-            raise Overloaded(
-                f"You have {owners.count(owner)} unfinished films, the most allowed; wait for one, or cancel it."
-            )
-        if len(owners) >= self._config.waiting:
-            raise Overloaded(f"{len(owners)} films wait already, the most allowed; try again later.")
+    def _demand_place(self, wanted: Order | Job) -> None:
+        demand_place(wanted, self._shelf.all(), self._intake.values(), self._config)
 
     def _taken_in(self, order: Order, folder: JobFolder) -> Job:
         material = take_in(folder, order.picture, order.sound, self._door, self._config.min_free_bytes)
@@ -263,6 +259,8 @@ class JobRoom:
             prompt=order.prompt,
             stream=order.stream,
             label=order.label,
+            asker=order.asker,
+            address=order.address,
             **dataclasses.asdict(material),
             created_s=now_s,
             changed_s=now_s,

@@ -55,6 +55,7 @@ class _Tab:
         self._client = context.client
         self._tokens: Tokens = context.tokens
         self._room = room_of(context)
+        self._browsers = context.browsers
 
     def order(self, portrait: str | None, voice: str | None, title: str, *values: Any) -> None:
         """Begin a film. The last of `values` is what the page carries along: the visitor's token and a key."""
@@ -93,7 +94,7 @@ class _Tab:
         portrait, voice, title = named
         if not portrait or not voice:
             raise InputError("Choose a face and a voice first.", code="no_portrait" if not portrait else "no_voice")
-        wishes = settings.wishes(*chosen)
+        wishes, asker = settings.wishes(*chosen), self._browsers.asker()
         order = Order(
             owner=owner,
             key=key,
@@ -103,6 +104,8 @@ class _Tab:
             title=title or "",
             prompt=wishes.prompt,
             label=wishes.label,
+            asker=asker.visitor,
+            address=asker.address,
         )
         return self._room.submit(order).id
 
