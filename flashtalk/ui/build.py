@@ -19,10 +19,12 @@ from flashtalk.serving.door import Door
 from flashtalk.serving.protocol import Client
 from flashtalk.ui import frame, house, pickers, routes, samples, status, theme
 from flashtalk.ui import settings as film_settings
+from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.owners import Owners
 from flashtalk.ui.prelude import Prelude
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tabs import compare, long_video, microphone, upload
@@ -54,16 +56,24 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
     """The parts that tabs share; makes the app's folder."""
     folder = Path(settings.folder).resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    opener, uploads, tokens = Door(door), Path(gr.utils.get_upload_folder()), load_tokens(folder)
+    browsers = Browsers(tokens)
+    owners = Owners(uploads, browsers)
+    cleaner = Cleaner(_rules(opener.config, uploads, folder))
+    cleaner.also(owners.forget_gone)
     return UiContext(
         client=client,
         settings=settings,
-        door=Door(door),
+        door=opener,
         texts=Texts(*(part.TEXTS for part in _WORDED), *(tab.TEXTS for tab in TABS)),
-        tokens=load_tokens(folder),
+        tokens=tokens,
         folder=folder,
         assets=ASSETS,
         rate=RateLimit(settings.requests_per_minute),
-        visits=Visits(settings.films_per_visitor),
+        browsers=browsers,
+        owners=owners,
+        cleaner=cleaner,
+        visits=Visits(browsers, per_visitor=settings.films_per_visitor, per_address=settings.films_per_address),
     )
 
 
@@ -95,9 +105,8 @@ def mount(
     """The web app: our routes first, then Gradio's page at /. `auth`: a name and a password for the page."""
     context = make_context(client, settings, door)
     blocks = build_app(client, settings, context)
-    cleaner = Cleaner(_rules(context))
     app = fastapi.FastAPI(
-        title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_cleaned(cleaner)
+        title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_cleaned(context.cleaner)
     )
     for router in (routes.build_routes(context), *_routers(context)):
         app.include_router(router)
@@ -125,18 +134,14 @@ def mount(
         css_paths=[theme.STATIC / "style.css"],
     )
     pages = next(route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
-    app.add_middleware(Shutters, uploads=Path(gr.utils.get_upload_folder()))
+    app.add_middleware(Shutters, browsers=context.browsers, owners=context.owners)
     app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
     app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None)
     return app
 
 
-def _rules(context: UiContext) -> tuple[Rule, ...]:
-    ages = context.door.config
-    return (
-        Rule(Path(gr.utils.get_upload_folder()), ages.upload_age_s),
-        Rule(context.folder / "films", ages.output_age_s),
-    )
+def _rules(ages: DoorConfig, uploads: Path, folder: Path) -> tuple[Rule, ...]:
+    return Rule(uploads, ages.upload_age_s), Rule(folder / "films", ages.output_age_s)
 
 
 def _cleaned(cleaner: Cleaner) -> Callable[[fastapi.FastAPI], AbstractAsyncContextManager[None]]:

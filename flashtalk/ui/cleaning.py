@@ -1,4 +1,6 @@
-"""Removes visitors' files when they are old enough, those of an app that was killed included. Made by ui/build.py."""
+"""Removes visitors' files when they are old enough, those of an app that was killed included, and what is in memory
+of them. Made by ui/build.py.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ class Cleaner:
     def __init__(self, rules: Sequence[Rule], now_s: Callable[[], float] = time.time) -> None:
         self._rules = rules
         self._now_s = now_s
+        self._forgetters: list[Callable[[], None]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="cleaner", daemon=True)
 
@@ -43,6 +46,10 @@ class Cleaner:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
 
+    def also(self, forget_old: Callable[[], None]) -> None:
+        """Call this after each sweep: by those who keep in memory what was in such a file."""
+        self._forgetters.append(forget_old)
+
     def sweep(self) -> None:
         """Remove what is too old now."""
         for rule in self._rules:
@@ -50,6 +57,8 @@ class Cleaner:
             for entry in rule.folder.iterdir() if rule.folder.is_dir() else ():
                 if _OURS.fullmatch(entry.name) and _changed_s(entry) < oldest_s:
                     _remove(entry)
+        for forget_old in self._forgetters:
+            forget_old()
 
     def _work(self) -> None:
         while not self._ended.wait(EVERY_S):

@@ -8,7 +8,10 @@ from pathlib import Path
 from flashtalk.config_app import UiConfig
 from flashtalk.serving.door import Door
 from flashtalk.serving.protocol import Client
+from flashtalk.ui.browsers import Browsers
+from flashtalk.ui.cleaning import Cleaner
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.owners import Owners
 from flashtalk.ui.texts import Texts
 from flashtalk.ui.tokens import Tokens
 from flashtalk.ui.visits import Visits
@@ -28,4 +31,7 @@ class UiContext:
     assets: Path
     """Absolute; sample portraits and voices."""
     rate: RateLimit
+    browsers: Browsers
+    owners: Owners
+    cleaner: Cleaner
     visits: Visits

@@ -13,7 +13,6 @@ from gradio.components import Component
 from flashtalk.ui import settings
 from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.films import new_folder
 from flashtalk.ui.making import Finished, Request, Studio
 from flashtalk.ui.material import file_sha256
 from flashtalk.ui.mishaps import spoken
@@ -53,6 +52,7 @@ class _Endpoints:
     def __init__(self, context: UiContext, studio: Studio) -> None:
         self._studio = studio
         self._visits = context.visits
+        self._owners = context.owners
         self._once: Once[Finished] = Once(context.door.config.upload_age_s)
 
     def make_film(
@@ -73,6 +73,8 @@ class _Endpoints:
 
         Gives the film (mp4), its project file (for /repeat_film) and figures. All settings but the two files have
         defaults. A key (8 letters or more) makes the call safe to repeat: the same key and settings make one film.
+        Save the files at once: they stay for as long as uploads do, and whoever has their addresses, which nobody can
+        guess, has them; a browser's are its own.
         """
         wanted = settings.wishes(prompt, seed, steps, size, fit, colour_strength, label, model)
         return self._made(Request(portrait=portrait, voice=voice, wishes=wanted), key)
@@ -82,7 +84,7 @@ class _Endpoints:
 
         Figures say under "alike" what to expect: same (bit for bit), other_machine (details differ) or other_model.
         """
-        opened = read_project(project, new_folder())
+        opened = read_project(project, self._owners.new_folder())
         alike = self._studio.how_alike(opened)
         request = Request(portrait=str(opened.portrait), voice=str(opened.voice), wishes=opened.wishes)
         film, again, figures = self._made(request, key)
@@ -91,8 +93,8 @@ class _Endpoints:
     def _made(self, request: Request, key: str) -> tuple[str, str, dict[str, Any]]:
         files = [file_sha256(path) for path in (request.portrait, request.voice) if path]
         fingerprint = hashlib.sha256(json.dumps([*files, asdict(request.wishes)]).encode()).hexdigest()
-        with self._visits.film():
-            done = self._once.run(key or "", fingerprint, lambda: self._studio.make(request, new_folder()))
+        done = self._once.run(key or "", fingerprint, lambda: self._make(request))
+        self._owners.give(done.film)
         figures = {
             "frames": done.frames,
             "seconds_to_make": round(done.wall_s, 3),
@@ -100,3 +102,7 @@ class _Endpoints:
             "model": done.model,
         }
         return str(done.film), str(done.project), figures
+
+    def _make(self, request: Request) -> Finished:
+        with self._visits.film():
+            return self._studio.make(request, self._owners.new_folder())

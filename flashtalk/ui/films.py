@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 
 import fastapi
-import gradio as gr
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from flashtalk.errors import InputError
@@ -58,13 +57,6 @@ class FilmStore:
             return None
         path = self._folder / film / name
         return path if _ID.fullmatch(film) and name in _NAMES and path.is_file() else None
-
-
-def new_folder() -> Path:
-    """A folder of its own in Gradio's cache, whose files are served to who knows their names, and cleaned by age."""
-    folder = Path(gr.utils.get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True, mode=0o700)
-    return folder
 
 
 def download_links(links: list[tuple[str, str]]) -> str:

@@ -7,7 +7,6 @@ files that ship with the app. Everything else, /metrics and sockets included, wa
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -16,6 +15,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
 from gradio.routes import App
 
+from flashtalk.ui.browsers import address_of
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.refusal import asked_route, refused
 
@@ -56,7 +56,7 @@ class Login:
         kind, _, told = asked.headers.get("authorization", "").partition(" ")
         try:
             given = base64.b64decode(told, validate=True) if kind.lower() == "basic" else b""
-        except binascii.Error:
+        except ValueError:
             return False
         return hmac.compare_digest(given, self._wanted)
 
@@ -91,8 +91,8 @@ class Guard:
     def _refusal(self, asked: HTTPConnection) -> Response | None:
         path = str(asked.scope["path"])
         if self._login and not (path in _OPEN or path.startswith(_OPEN_FOLDERS) or self._login.knows(asked)):
-            return refused(401, "Log in first.")
+            return refused(asked, 401, "Log in first.")
         costly = asked.scope.get("method") == "POST" and asked_route(path).startswith(_COSTLY)
-        if costly and not self._rate.allows(asked.client.host if asked.client else ""):
-            return refused(429, "Too many requests from your address; wait a minute.")
+        if costly and not self._rate.allows(address_of(asked)):
+            return refused(asked, 429, "Too many requests from your address; wait a minute.")
         return None

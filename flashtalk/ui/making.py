@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from flashtalk.ui.project import Alike, Project, Wishes, how_alike, made_with, w
 
 Update = tuple[object, str, str]
 """For the video (a Segment or gr.skip()), the status line and the download links."""
+
+_HAND_OVER_S = 2.0
+"""A film that its visitor's next one ends frees its place much sooner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,29 @@ class _Reel:
             yield self.segments[self.shown - 1]
 
 
+class _Watch:
+    """What one visitor watches, from the press on, when there is no film yet. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._film: Film | None = None
+        self._is_over = False
+
+    def begin(self, film: Film) -> None:
+        """The film is there; it ends at once if the watch is over."""
+        with self._lock:
+            self._film = film
+            if self._is_over:
+                film.cancel()
+
+    def end(self) -> None:
+        """Nobody watches any more; allowed any number of times."""
+        with self._lock:
+            self._is_over = True
+            if self._film:
+                self._film.cancel()
+
+
 class Studio:
     """Makes films for the page and for programs. One for each app; thread-safe."""
 
@@ -84,7 +111,8 @@ class Studio:
         self._materials = materials
         self._store = store
         self._speeds = Speeds()
-        self._watched: dict[str, Film] = {}
+        self._lock = threading.Lock()
+        self._watched: dict[str, _Watch] = {}
 
     def watch(self, request: Request) -> Iterator[Update]:
         """Updates of the page while the film is made; an error ends them with a sentence in the status line.
@@ -101,9 +129,9 @@ class Studio:
 
     def stop(self, visitor: str) -> None:
         """End the film that this visitor watches, if any; what was made stays on the page."""
-        film = self._watched.pop(visitor, None)
-        if film:
-            film.cancel()
+        watch = self._watched.pop(visitor, None)
+        if watch:
+            watch.end()
 
     def make(self, request: Request, folder: Path) -> Finished:
         """The film in `folder`, without anybody watching. Raises FlashTalkError."""
@@ -140,17 +168,21 @@ class Studio:
             yield film
 
     def _show(self, request: Request) -> Iterator[Update]:
-        reel = _Reel()
-        with self._context.visits.film(), self._film(request, watched=True) as film:
-            self.stop(request.visitor)
-            self._watched[request.visitor] = film
-            try:
+        reel, watch = _Reel(), _Watch()
+        with self._lock:
+            former, self._watched[request.visitor] = self._watched.get(request.visitor), watch
+        if former:
+            former.end()
+        try:
+            with self._context.visits.film(_HAND_OVER_S if former else 0), self._film(request, watched=True) as film:
+                watch.begin(film)
                 yield from self._play(request, film, reel)
-            finally:
-                if self._watched.get(request.visitor) is film:
+                if reel.shown and reel.frames == film.frames_total:
+                    yield self._last_word(request, self._finish(request, film, reel, self._store.new()))
+        finally:
+            with self._lock:
+                if self._watched.get(request.visitor) is watch:
                     del self._watched[request.visitor]
-            if reel.shown and reel.frames == film.frames_total:
-                yield self._last_word(request, self._finish(request, film, reel, self._store.new()))
 
     def _play(self, request: Request, film: Film, reel: _Reel) -> Iterator[Update]:
         """Segments to the player, the first one as soon as no stall is to be expected after it."""

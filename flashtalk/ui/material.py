@@ -47,37 +47,40 @@ class Voice:
 class _Shelf(Generic[Value]):
     """The last few opened files, by what they hold, for as long as the files themselves stay; the oldest goes first."""
 
-    def __init__(self, size: int, age_s: float) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._age_s = age_s
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[Value, float]] = OrderedDict()
 
     def get(self, key: str) -> Value | None:
         with self._lock:
-            self._forget()
-            value, _ = self._kept.get(key, (None, 0.0))
-            return value
+            value, until_s = self._kept.get(key, (None, 0.0))
+            return value if until_s > time.time() else None
 
-    def put(self, key: str, value: Value) -> None:
+    def put(self, key: str, value: Value, until_s: float) -> None:
+        """`until_s`: Unix time."""
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = value, time.monotonic() + self._age_s
-            self._forget()
+            self._kept[key] = value, until_s
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
 
-    def _forget(self) -> None:
-        while self._kept and (len(self._kept) > self._size or next(iter(self._kept.values()))[1] < time.monotonic()):
-            self._kept.popitem(last=False)
+    def forget_old(self) -> None:
+        """By age; also called while nobody asks."""
+        with self._lock:
+            for key in [key for key, (_, until_s) in self._kept.items() if until_s <= time.time()]:
+                del self._kept[key]
 
 
 class Materials:
     """Opens pictures and sounds, each once for a while. Thread-safe. Made by a tab's `build`."""
 
     def __init__(self, context: UiContext) -> None:
-        self._context, age_s = context, context.door.config.upload_age_s
-        self._pictures: _Shelf[np.ndarray] = _Shelf(_KEPT_PICTURES, age_s)
-        self._voices: _Shelf[Voice] = _Shelf(_KEPT_SOUNDS, age_s)
-        self._lock = threading.Lock()
+        self._context = context
+        self._pictures: _Shelf[np.ndarray] = _Shelf(_KEPT_PICTURES)
+        self._voices: _Shelf[Voice] = _Shelf(_KEPT_SOUNDS)
+        for shelf in (self._pictures, self._voices):
+            context.cleaner.also(shelf.forget_old)
 
     def portrait(self, path: str | None) -> np.ndarray:
         """RGB uint8 [H, W, 3]. InputError, Overloaded."""
@@ -87,7 +90,7 @@ class Materials:
         picture = self._pictures.get(key)
         if picture is None:
             picture = open_portrait(path) if self._is_ours(path) else self._context.door.picture(path)
-            self._pictures.put(key, picture)
+            self._pictures.put(key, picture, self._until_s(path))
         return picture
 
     def voice(self, path: str | None) -> Voice:
@@ -99,7 +102,7 @@ class Materials:
         if voice is None:
             with self._blocks(path) as blocks:
                 voice = _collect(blocks, self._context.settings.film_max_s)
-            self._voices.put(key, voice)
+            self._voices.put(key, voice, self._until_s(path))
         return voice
 
     @contextmanager
@@ -109,6 +112,14 @@ class Materials:
             return
         with self._context.door.film_sound(path, TRACK_RATE) as (_, blocks):
             yield blocks
+
+    def _until_s(self, path: str) -> float:
+        """When what was in the file must go, in Unix time: with the file itself; ours some time after it was used."""
+        try:
+            there_s = time.time() if self._is_ours(path) else Path(path).stat().st_ctime
+        except FileNotFoundError:  # it went just now
+            there_s = 0.0
+        return there_s + self._context.door.config.upload_age_s
 
     def _is_ours(self, path: str) -> bool:
         """Whether the file's bytes are those of a sample that ships with the app."""

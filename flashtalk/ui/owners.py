@@ -1,46 +1,50 @@
-"""Whose browser brought a file: to others its address gives nothing, wherever they have it from. For ui/shutters.py.
+"""Whose browser brought a file, or asked for it: to others its address gives nothing, wherever they have it from.
 
-Gradio's answer to an upload says where it lies; the folder of that name is a browser's from then on. Files that this
-app puts beside them (samples, films) have nobody here and stay what they are: open to whoever knows the address.
+For ui/shutters.py. Gradio keeps what visitors bring in one folder; each folder in it is somebody's here, and one that
+is nobody's, such as those of an app that ended, is shut. Programs have no cookie to be known by: what they bring and
+what is made for them is open to whoever knows its address, which nobody can guess.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from flashtalk.ui.browsers import Browsers
+
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
-_KNOWN_FOLDERS = 65536
+_ALL = ""
+"""The browser of who has no cookie."""
 _ANSWER_MAX_BYTES = 1 << 20
 _PATH_MAX_LETTERS = 4096
 
 
 class Owners:
-    """Of files in the folder where Gradio puts uploads. Who brings the same bytes owns them too. Thread-safe."""
+    """Of files in the folder `uploads`. Who brings the same bytes owns them too. Thread-safe. One for each app."""
 
-    def __init__(self, uploads: Path) -> None:
-        self._uploads = uploads.resolve()
+    def __init__(self, uploads: Path, browsers: Browsers) -> None:
+        self.uploads = uploads
+        self._whole = uploads.resolve()
+        self._browsers = browsers
         self._lock = threading.Lock()
-        self._owners: OrderedDict[str, set[str]] = OrderedDict()
+        self._owners: dict[str, set[str]] = {}
 
-    def brought(self, answer: bytes, browser: str) -> None:
-        """Note the paths of an answer to an upload."""
-        try:
-            paths = [Path(path) for path in json.loads(answer)]
-        except (ValueError, TypeError, RecursionError):
-            return
-        with self._lock:
-            for name in filter(None, map(self._folder_of, paths)):
-                self._owners.setdefault(name, set()).add(browser)
-                self._owners.move_to_end(name)
-            while len(self._owners) > _KNOWN_FOLDERS:
-                self._owners.popitem(last=False)
+    def new_folder(self) -> Path:
+        """An empty folder among the uploads, whose files are for whoever asks now; removed at the uploads' age."""
+        folder = self.uploads / secrets.token_hex(16)
+        folder.mkdir(parents=True, mode=0o700)
+        self.give(folder)
+        return folder
+
+    def give(self, path: Path) -> None:
+        """Whoever asks now may have what is in this folder of uploads, too."""
+        self._note([path], self._browsers.now())
 
     def may_have(self, path: str, browser: str) -> bool:
         """Whether this browser may have the file; "" is one without a cookie, as programs are."""
@@ -50,8 +54,16 @@ class Owners:
             name = self._folder_of(Path(path))
         except (ValueError, OSError, RuntimeError):  # no path at all
             return True
+        if name is None:
+            return True
         with self._lock:
-            return browser in self._owners.get(name or "", (browser,))
+            return not self._owners.get(name, set()).isdisjoint((browser, _ALL))
+
+    def forget_gone(self) -> None:
+        """Let go of owners whose files were removed."""
+        with self._lock:
+            for name in [name for name in self._owners if not (self.uploads / name).exists()]:
+                del self._owners[name]
 
     def noting(self, send: Send, browser: str) -> Send:
         """`send` for the answer to an upload, of which the paths are noted before it is sent."""
@@ -65,12 +77,25 @@ class Owners:
             elif is_taken and len(held) < _ANSWER_MAX_BYTES:
                 held.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    self.brought(bytes(held), browser)
+                    self._note(_paths(bytes(held)), browser)
             await send(message)
 
         return send_noted
 
+    def _note(self, paths: list[Path], browser: str) -> None:
+        with self._lock:
+            for name in filter(None, map(self._folder_of, paths)):
+                self._owners.setdefault(name, set()).add(browser)
+
     def _folder_of(self, path: Path) -> str | None:
         """The folder below that of uploads, links and dots followed; None elsewhere."""
         whole = path.resolve()
-        return whole.relative_to(self._uploads).parts[0] if self._uploads in whole.parents else None
+        return whole.relative_to(self._whole).parts[0] if self._whole in whole.parents else None
+
+
+def _paths(answer: bytes) -> list[Path]:
+    """Of an answer to an upload."""
+    try:
+        return [Path(path) for path in json.loads(answer)]
+    except (ValueError, TypeError, RecursionError):
+        return []

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 
+from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
 
 _UNUSABLE = 422
+_CALL = "/gradio_api/queue/join"
+_CLIENT = "gradio_client/"
 _GRADIO = re.compile(r"/(?:gradio_api/|file[=/]|monitoring)")
 
 
@@ -20,8 +23,14 @@ def asked_route(path: str) -> str:
     return path[found.start() :] if found else path
 
 
-def refused(status: int, words: str) -> JSONResponse:
-    """`words` as Gradio's page (error, detail) and its client read them; the client shows a sentence for 422 only."""
+def refused(asked: HTTPConnection, status: int, words: str) -> JSONResponse:
+    """`words` as Gradio's page (error, detail) and its client for Python read them.
+
+    That client shows a sentence for 422 only, and of calls only; so this is what its calls get in place of `status`.
+    """
+    is_clients = asked.headers.get("user-agent", "").startswith(_CLIENT)
+    if is_clients and asked_route(str(asked.scope["path"])) == _CALL:
+        status = _UNUSABLE
     told = [{"__type__": "validate", "is_valid": False, "parameter_name": "request", "message": words}]
     body = {"error": words, "detail": told if status == _UNUSABLE else words}
     return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})

@@ -10,40 +10,45 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gradio.context import LocalContext
-
 from flashtalk.errors import Overloaded
-from flashtalk.ui.shutters import COOKIE
+from flashtalk.ui.browsers import Asker, Browsers
 
 
 class Visits:
-    """`most` films of one visitor at once; a comparison counts as one. Thread-safe. One for each app."""
+    """So many films of one visitor, and of all from one address, at once; a comparison counts as one.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
+    Thread-safe. One for each app.
+    """
+
+    def __init__(self, browsers: Browsers, *, per_visitor: int, per_address: int) -> None:
+        self._browsers = browsers
+        self._per_visitor = per_visitor
+        self._per_address = per_address
+        self._changed = threading.Condition()
         self._films: Counter[str] = Counter()
 
     @contextmanager
-    def film(self) -> Iterator[None]:
-        """Inside, one more film of whoever asks now. Raises Overloaded."""
-        visitor = _who_asks()
-        with self._lock:
-            if self._films[visitor] >= self._most:
-                raise Overloaded(f"You have {self._most} films waiting or being made, the most allowed; wait for one.")
-            self._films[visitor] += 1
+    def film(self, patience_s: float = 0.0) -> Iterator[None]:
+        """Inside, one more film of whoever asks now; waits `patience_s` for one of theirs to end. Raises Overloaded."""
+        asker = self._browsers.asker()
+        names = (asker.visitor, asker.address) if asker.address else (asker.visitor,)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._refusal(asker), patience_s)
+            if refusal := self._refusal(asker):
+                raise Overloaded(refusal)
+            self._films.update(names)
         try:
             yield
         finally:
-            with self._lock:
-                self._films[visitor] -= 1
+            with self._changed:
+                self._films.subtract(names)
                 self._films += Counter()  # forgets who has none
+                self._changed.notify_all()
 
-
-def _who_asks() -> str:
-    """The browser by its cookie; a program, which has none and may make up sessions, by its address."""
-    request = LocalContext.request.get(None)
-    if request is None:
+    def _refusal(self, asker: Asker) -> str:
+        if self._films[asker.visitor] >= self._per_visitor:
+            return f"You have {self._per_visitor} films waiting or being made, the most allowed; wait for one."
+        if asker.address and self._films[asker.address] >= self._per_address:
+            films = f"{self._per_address} films waiting or being made"
+            return f"Your address has {films}, the most allowed; wait for one."
         return ""
-    address = request.client.host if request.client else ""
-    return str(request.cookies.get(COOKIE) or address)

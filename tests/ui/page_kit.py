@@ -20,8 +20,9 @@ from flashtalk.config import StreamConfig
 from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.parallel.groups import Place
+from flashtalk.ui.browsers import COOKIE, Browsers
 from flashtalk.ui.build import mount
-from flashtalk.ui.shutters import COOKIE
+from flashtalk.ui.tokens import load_tokens
 from tests.serving.fakes import FakeEngine, FakeSession
 from tests.source import ROOT
 from tests.ui.live_house import SIZE_PX, PacedEngine, PacedHouse
@@ -67,7 +68,7 @@ class Page:
     @contextmanager
     def visitor(self, *, cookie: bool = True) -> Iterator[Visitor]:
         """Somebody new: a browser, or else a program without a cookie."""
-        cookies = {COOKIE: secrets.token_hex(16)} if cookie else {}
+        cookies = {COOKIE: Browsers(load_tokens(self.folder / "app")).new()} if cookie else {}
         with httpx.Client(base_url=self.address, cookies=cookies, timeout=60) as web:
             yield Visitor(self, web, secrets.token_hex(8))
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from flashtalk.config_app import DoorConfig, JobsConfig
+from flashtalk.config_app import DoorConfig, JobsConfig, UiConfig
+from flashtalk.config_file import load_config
 from flashtalk.ui import build, frame, material
 from flashtalk.ui.cleaning import Cleaner
-from flashtalk.ui.material import _Shelf
+from flashtalk.ui.context import UiContext
+from flashtalk.ui.material import Materials, _Shelf
+from flashtalk.ui.tabs.microphone import Live
 from flashtalk.ui.texts import Texts
-from tests.ui.page_kit import Page, Visitor, busy_page
+from tests.ui.page_kit import FACE, VOICE, Page, Visitor, busy_page
 
 DURABLE = {"secret", "lock", "jobs"}
 """Of the app's folder: what it needs itself, and long films, which their room removes (tests/serving/test_jobs.py)."""
@@ -39,17 +44,15 @@ def test_the_page_tells_the_ages_that_are_configured(uploads_s: float, films_s: 
         assert f"{JobsConfig.keep_s / 86400:g} days" in words
 
 
-def test_nothing_of_a_visitors_outlives_what_is_told(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_a_visitors_outlives_what_is_told(page: Page) -> None:
     """Through every function that makes a film; then time goes by."""
     ages, now_s = DoorConfig(), time.time()
     cache = Path(page.folder, "app/cache")
-    monkeypatch.setattr(build.gr.utils, "get_upload_folder", lambda: str(cache))
     with page.visitor() as visitor:
         film = use_all(page, visitor)
-    context = SimpleNamespace(door=SimpleNamespace(config=ages), folder=page.folder / "app")
 
     def left(age_s: float) -> set[str]:
-        Cleaner(build._rules(context), lambda: now_s + age_s).sweep()  # type: ignore[arg-type]
+        Cleaner(build._rules(ages, cache, page.folder / "app"), lambda: now_s + age_s).sweep()
         files = (path.relative_to(page.folder / "app") for path in (page.folder / "app").rglob("*") if path.is_file())
         return {path.parts[0] for path in files} - DURABLE
 
@@ -71,11 +74,51 @@ def use_all(page: Page, visitor: Visitor) -> str:
 
 def test_what_was_opened_is_forgotten_with_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     clock_s = 0.0
-    monkeypatch.setattr(material.time, "monotonic", lambda: clock_s)
-    shelf: _Shelf[int] = _Shelf(2, age_s=900)
+    monkeypatch.setattr(material.time, "time", lambda: clock_s)
+    shelf: _Shelf[int] = _Shelf(2)
     for value, key in enumerate("abc"):
-        shelf.put(key, value)
+        shelf.put(key, value, until_s=900 + value)
     assert [shelf.get(key) for key in "abc"] == [None, 1, 2]
-    clock_s = 901.0
-    assert [shelf.get(key) for key in "abc"] == [None] * 3
-    assert not shelf._kept
+    clock_s = 901.5
+    assert [shelf.get(key) for key in "abc"] == [None, None, 2]
+    shelf.forget_old()
+    assert list(shelf._kept) == ["c"]
+
+
+def test_on_a_quiet_server_nothing_opened_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures, sounds, faces of conversations and who owned the files: all go when the cleaner has swept."""
+    context, now_s = _context(tmp_path, monkeypatch), time.time()
+    materials, live = Materials(context), Live(context)
+    portrait = context.owners.new_folder() / "face.png"
+    shutil.copy(FACE, portrait)
+    materials.portrait(str(portrait))
+    materials.voice(str(VOICE))
+    live.portraits.bring(np.zeros((2, 2, 3), np.uint8), "somebody")
+    kept = (materials._pictures._kept, materials._voices._kept, live.portraits._brought, context.owners._owners)
+    context.cleaner.sweep()
+    assert [len(one) for one in kept] == [1, 1, 1, 1]
+    later_s = now_s + DoorConfig.upload_age_s + 1
+    context.cleaner._now_s = lambda: later_s
+    monkeypatch.setattr(material.time, "time", lambda: later_s)
+    monkeypatch.setattr(material.time, "monotonic", lambda: later_s)
+    context.cleaner.sweep()
+    assert [len(one) for one in kept] == [0, 0, 0, 0]
+    assert not portrait.exists()
+
+
+def test_what_was_opened_late_goes_with_its_file_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, now_s = _context(tmp_path, monkeypatch), time.time()
+    materials = Materials(context)
+    portrait = context.owners.new_folder() / "face.png"
+    shutil.copy(FACE, portrait)
+    monkeypatch.setattr(material.time, "time", lambda: now_s + 800)
+    materials.portrait(str(portrait))
+    ((_, until_s),) = materials._pictures._kept.values()
+    assert until_s < now_s + DoorConfig.upload_age_s + 5
+
+
+def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> UiContext:
+    """The app's parts without an engine."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder / "cache"))
+    client = SimpleNamespace(stream=lambda **_: load_config("cpu").stream)
+    return build.make_context(client, UiConfig(folder=str(folder / "app")))  # type: ignore[arg-type]

@@ -16,9 +16,13 @@ import gradio as gr
 import httpx
 import pytest
 
-from flashtalk.ui.shutters import COOKIE, Shutters
+from flashtalk.ui.browsers import COOKIE, Browsers
+from flashtalk.ui.owners import Owners
+from flashtalk.ui.shutters import Shutters
+from flashtalk.ui.tokens import Tokens
 from tests.ui.live_kit import serve
 
+BROWSERS = Browsers(Tokens(b"secret"))
 SESSION, INSIDE = "abcdefghij", "what nobody may read"
 NAMES = ("jobs/x/job.json", "films/x/film.mp4", "secret", "lock")
 
@@ -35,7 +39,11 @@ class Behind:
 
 
 def ask(behind: Behind, method: str, path: str, folder: Path, free_bytes: int = 0, **more: Any) -> httpx.Response:
-    return asyncio.run(_ask(Shutters(behind, folder, free_bytes), method, path, **more))
+    return asyncio.run(_ask(shut(behind, folder, free_bytes), method, path, **more))
+
+
+def shut(behind: Behind, folder: Path, free_bytes: int = 0) -> Shutters:
+    return Shutters(behind, BROWSERS, Owners(folder, BROWSERS), free_bytes)
 
 
 async def _ask(shutters: Shutters, method: str, path: str, **more: Any) -> httpx.Response:
@@ -104,13 +112,14 @@ def test_over_https_the_browser_is_known_inside_another_sites_page_too(
 
 def test_another_browsers_session_is_nobodys(tmp_path: Path) -> None:
     async def both() -> None:
-        shutters = Shutters(Behind(), tmp_path, 0)
+        shutters = shut(Behind(), tmp_path)
         page = await _ask(shutters, "GET", "/")
         cookie = page.cookies[COOKIE]
         assert "HttpOnly" in page.headers["set-cookie"]
-        shutters._sessions._known[SESSION] = (cookie, -1000.0)
+        browser = Tokens(b"secret").check(cookie, "browser")
+        shutters._sessions._known[SESSION] = (browser, -1000.0)
         tree = {"session_hash": SESSION, "data": []}
-        for held, status in ((cookie, 200), ("0" * 32, 404), ("", 404)):
+        for held, status in ((cookie, 200), (BROWSERS.new(), 404), (browser, 404), ("", 404)):
             headers = {"cookie": f"{COOKIE}={held}"} if held else {}
             for path in (
                 f"/gradio_api/stream/{SESSION}/run/1/playlist.m3u8",
@@ -150,7 +159,7 @@ def gradio_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx
     app = gr.mount_gradio_app(
         fastapi.FastAPI(), blocks, "/", allowed_paths=[], blocked_paths=private, ssr_mode=False, run_history=False
     )
-    app.add_middleware(Shutters, uploads=folder)
+    app.add_middleware(Shutters, browsers=BROWSERS, owners=Owners(folder / "cache", BROWSERS))
     with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
         yield web, folder
 
@@ -193,7 +202,7 @@ def uploads_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
         taken, size = gr.File(), gr.Number()
         gr.Button().click(lambda path: Path(path).stat().st_size, taken, size, api_name="size")
     app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
-    app.add_middleware(Shutters, uploads=folder, free_bytes=0)
+    app.add_middleware(Shutters, browsers=BROWSERS, owners=Owners(folder, BROWSERS), free_bytes=0)
     with serve(app) as port:
         yield port, folder
 
@@ -201,7 +210,7 @@ def uploads_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
 def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -> None:
     port, folder = uploads_app
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
-        own, other, nobody = ({"cookie": f"{COOKIE}={'a' * 32}"}, {"cookie": f"{COOKIE}={'b' * 32}"}, {})
+        own, other, nobody = ({"cookie": f"{COOKIE}={BROWSERS.new()}"}, {"cookie": f"{COOKIE}={BROWSERS.new()}"}, {})
 
         def bring(who: dict[str, str], inside: str = INSIDE) -> str:
             files = {"files": ("voice.txt", inside.encode())}
@@ -233,11 +242,21 @@ def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -
                 assert uses(who, way, route="stream/abc") == 404, way
         assert bring(other) == path, "the same bytes"
         assert web.get(f"/gradio_api/file={path}", headers=other).text == INSIDE
-        sample = folder / "sample" / "voice.txt"
-        sample.parent.mkdir()
-        sample.write_text("for all")
-        assert {web.get(f"/gradio_api/file={sample}", headers=who).text for who in (own, other, nobody)} == {"for all"}
-        assert web.get(f"/gradio_api/file={bring(nobody, 'of a program')}", headers=nobody).text == "of a program"
+        programs = bring(nobody, "of a program")
+        assert {web.get(f"/gradio_api/file={programs}", headers=who).text for who in (own, nobody)} == {"of a program"}
+
+
+def test_what_nobody_is_known_to_have_brought_is_shut(uploads_app: tuple[int, Path]) -> None:
+    """As after a restart: of folders that Gradio or an app before this one made, and files beside them."""
+    port, folder = uploads_app
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
+        for name in ("a" * 64, "b" * 32, "deep_links", "."):
+            path = folder / name / "voice.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(INSIDE)
+            for headers in ({}, {"cookie": f"{COOKIE}={BROWSERS.new()}"}):
+                answer = web.get(f"/gradio_api/file={path}", headers=headers)
+                assert (answer.status_code, answer.json()["error"][-1]) == (404, "."), name
 
 
 def test_calls_that_name_files_without_end_are_refused_at_once(tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ class Portraits:
         """Keep a visitor's picture; returns the name under which only this owner finds it."""
         name = "own-" + secrets.token_urlsafe(16)
         with self._lock:
-            self._forget_old()
             self._brought[name] = _Brought(portrait_HWC, owner, time.monotonic() + self._age_s)
             if len(self._brought) > _MOST:
                 self._brought.popitem(last=False)
@@ -52,13 +51,14 @@ class Portraits:
         if name in self.samples:
             return open_portrait(self.samples[name])
         with self._lock:
-            self._forget_old()
             brought = self._brought.get(name)
-        if brought is None or brought.owner != owner:
+        if brought is None or brought.owner != owner or brought.until_s < time.monotonic():
             raise InputError("This picture is not here any more; choose or upload one again.", code="portrait_gone")
         return brought.portrait_HWC
 
-    def _forget_old(self) -> None:
+    def forget_old(self) -> None:
+        """By age; also called while nobody asks."""
         now_s = time.monotonic()
-        for name in [name for name, brought in self._brought.items() if brought.until_s < now_s]:
-            del self._brought[name]
+        with self._lock:
+            for name in [name for name, brought in self._brought.items() if brought.until_s < now_s]:
+                del self._brought[name]

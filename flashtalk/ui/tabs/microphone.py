@@ -50,6 +50,7 @@ class Live:
     def __init__(self, context: UiContext) -> None:
         self.tokens = context.tokens
         self.portraits = Portraits(context.assets / "portraits", context.door.config.upload_age_s)
+        context.cleaner.also(self.portraits.forget_old)
         settings = LiveConfig(label=context.settings.label_default)
         self.sessions = LiveSessions(context.client, settings)
         self.plain: dict[str, PlainTalk] = {}
