@@ -79,7 +79,7 @@ GRADIO: dict[str, Pair] = {
     "{} icon": ("", ""),
     "Error": ("That did not work", "出错了"),
     "Warning": ("Please note", "请注意"),
-    "Connection errored out.": ("The server does not answer; try again in a moment.", "服务器无响应，请稍后再试。"),
+    "Connection errored out.*": ("The server does not answer; try again in a moment.", "服务器无响应，请稍后再试。"),
     "Connection to the server was lost.*": (
         "The server does not answer; this page keeps trying.",
         "服务器无响应，页面正在重试。",
@@ -96,7 +96,21 @@ GRADIO: dict[str, Pair] = {
         "The server has no room for this file just now; try a smaller one, or later.",
         "服务器目前没有空间存放该文件，请换一个较小的文件，或稍后再试。",
     ),
+    "Log in first.": ("You are not logged in any more; load the page again.", "登录已失效，请重新加载页面。"),
+    "Another site sent this.*": ("Another site sent this; open the page itself.", "请求来自其他网站，请打开本页面。"),
+    "Files are taken as uploads only.*": ("Only uploaded files are taken.", "只接受上传的文件，不接受网址。"),
+    "There is no such file.*": ("This file is not there any more; choose it again.", "该文件已不存在，请重新选择。"),
+    "There is nothing here.": ("There is nothing here; load the page again.", "此处没有内容，请重新加载页面。"),
+    "Say how long the file is.": ("The file did not arrive whole; choose it again.", "文件未完整送达，请重新选择。"),
+    "The request broke off.": ("The connection broke; try again.", "连接中断，请重试。"),
+    "This request .*": ("That is too much at once; try with less.", "一次发送的内容太多，请减少后再试。"),
+    "This is no JSON.": ("The page sent something odd; load it again.", "页面发送的内容有误，请重新加载。"),
     "There is no such session.": ("This page is too old; load it again.", "此页面已过期，请重新加载。"),
+    r"File\(s\) exceed the maximum allowed size of {}: .*": (
+        "This file is too large; {} is the most. Choose a smaller one.",
+        "文件太大，最大为 {}，请换一个较小的文件。",
+    ),
+    "Upload failed.*": ("The file did not arrive; try again.", "文件上传失败，请重试。"),
     "Invalid file type: {}. Only audio.*": (
         "{} is no sound. Give WAV, FLAC, MP3, M4A, Ogg or WebM, or a video with sound.",
         "{} 不是声音。请使用 WAV、FLAC、MP3、M4A、Ogg、WebM，或带声音的视频。",
@@ -107,8 +121,8 @@ GRADIO: dict[str, Pair] = {
     ),
     "Invalid file type: {}. Only .*": ("{} cannot be used here.", "{} 不能用在这里。"),
 }
-"""Words of Gradio's (patterns, {} stands for anything), and ours for them. head.js puts these in: names of small
-buttons, and notices at the page's corner."""
+"""Words of Gradio's and of ui/refusal.py (patterns, {} stands for anything), and ours for them. head.js puts these in:
+names of small buttons, and notices at the page's corner."""
 
 _UNITS = ((86400, "days", "天"), (3600, "hours", "小时"), (60, "minutes", "分钟"))
 

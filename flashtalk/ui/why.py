@@ -1,6 +1,6 @@
 """Why something did not work, in Chinese, by the error's code; in English the error's own sentence says more.
 
-Read by ui/mishaps.py for whoever asks, and by ui/long_page.py for the list of films.
+Read by ui/mishaps.py for whoever asks, by ui/long_page.py for the list of films, and by ui/live/page.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHINESE: dict[str, str] = {
     "image_size": "图片的尺寸不可用，请换一张。",
     "portrait_size": "图片的尺寸不可用，请换一张。",
     "portrait_gone": "照片已删除，请重新选择或上传。",
-    "audio_empty": "声音是空的或太短，请重新录制或选择其他声音。",
+    **dict.fromkeys(("audio_empty", "audio_too_short"), "声音是空的或太短，请重新录制或选择其他声音。"),
     "audio_format": "不支持这种声音，请使用 WAV、FLAC、MP3、M4A、Ogg、WebM 或 MP4。",
     "audio_limits": "声音太长、文件太大或声道太多；请剪短，或使用“长视频”。",
     "audio_no_stream": "该文件没有声音，请选择带音轨的文件。",
@@ -41,16 +41,20 @@ CHINESE: dict[str, str] = {
     "input": "输入的内容不可用，请换一种。",
     "colour_strength": "色彩强度须在 0 到 1 之间。",
     "prompt": "提示词太长，请缩短。",
+    "text_unicode": "提示词中有无效字符，请重新输入。",
+    "picture_size": "此设置不能使用这个画面尺寸，请换一种尺寸。",
     "variant": "此版本的设置不可用：模型须在列表中，步数和种子为整数，色彩为 0 到 1。",
     "too_few_variants": "请至少启用两个版本。",
     "live_player": "没有这种播放方式，请重新加载页面。",
     "key_short": "密钥太短，至少八个字符。",
     "key_reused": "此密钥已用于另一部视频，请换一个。",
+    "key_waiting": "使用此密钥的视频仍在生成，请稍后用同一密钥再试。",
     "span_range": "请填写两个时刻（秒），后者较晚，且在视频之内。",
     # The house
-    "overloaded": "服务器正忙，或您的视频太多；请稍后再试，或先删除一部。",
-    "worker_lost": "生成引擎多次中断，请稍后再试。",
-    "engine": "生成引擎出错，请重试。",
+    "overloaded": "服务器正忙，或您的视频已达上限；请等其中一部完成、取消或删除一部，或稍后再试。",
+    **dict.fromkeys(("worker_lost", "rank_lost", "rank_missing"), "生成引擎多次中断，请稍后再试。"),
+    **dict.fromkeys(("engine", "refused", "quantize_nothing", "quantize_size"), "生成引擎出错，请重试。"),
+    "out_of_memory": "服务器内存不足，请换较小的画面尺寸，或稍后再试。",
     "session_closed": "本次生成已结束，请重新开始。",
     "closed": _GONE,
     "start": _GONE,

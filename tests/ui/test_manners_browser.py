@@ -31,6 +31,7 @@ PATIENCE_MS = 180_000
 HOUSE_MS = 5000
 """The page has asked again by then."""
 SETTLED_MS = 300
+NO_ROOM = json.dumps({"error": "The server has no room for this file just now; try a smaller one, or later."})
 CHUNK_S = 5.0
 """Nothing comes of a film for so long."""
 FACE = ROOT / "assets/portraits/omar.png"
@@ -276,9 +277,16 @@ def test_errors_are_chinese_on_a_chinese_page(browser: Browser, served: Served, 
     (tmp_path / "letter.pdf").write_bytes(b"%PDF-1.4")
     with visit(browser, served.url, locale="zh-CN") as page:
         page.evaluate("localStorage.setItem('flashtalk_consent', 'yes')")
+        told, upload = page.locator(".toast-body"), "**/gradio_api/upload*"
+        page.route(upload, lambda route: route.fulfill(status=507, body=NO_ROOM))
+        page.set_input_files("#ft-face input[type=file]", tmp_path / "dot.png")
+        told.wait_for()
+        assert "服务器目前没有空间存放该文件" in told.inner_text()
+        page.unroute(upload)
+        page.click(".toast-close")
+        told.wait_for(state="detached")
         page.set_input_files("#ft-face input[type=file]", tmp_path / "dot.png")
         page.set_input_files("#ft-voice input[type=file]", tmp_path / "letter.pdf")
-        told = page.locator(".toast-body")
         told.wait_for()
         assert "letter.pdf 不是声音" in told.inner_text()
         page.click(".ft-chip >> nth=0")

@@ -18,20 +18,18 @@ from flashtalk.media import speak
 from flashtalk.media.audio import read_audio_all
 from flashtalk.ui import build
 from flashtalk.ui.limits import RateLimit
-from flashtalk.ui.live.page import STATUS
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.once import Once
 from flashtalk.ui.project import Wishes, how_alike, read_project, write_project
 from flashtalk.ui.samples import speaker_for
 from flashtalk.ui.tokens import Tokens, load_tokens
 from flashtalk.ui.why import CHINESE
-from tests.source import ROOT, demand
+from tests.source import ROOT
 from tests.ui.live_kit import wait_until
 
 ASSETS = ROOT / "assets"
 FACE, VOICE = ROOT / "assets/portraits/anna.png", ROOT / "assets/speech/hello.wav"
 
-CODE = re.compile(r'\bcode(?:: str)? ?= ?"(\w+)"')
 HAN = re.compile(r"[\u4e00-\u9fff]")
 MADE_WITH = {"flashtalk": "1", "model": "small-1", "device": "cpu float32 sdpa", "settings": "abc"}
 
@@ -193,20 +191,6 @@ def test_errors_of_ours_are_sentences_and_others_hide_their_inside(caplog: pytes
     hidden = sentence(ValueError("/etc/passwd"))
     assert "/etc" not in hidden
     assert "/etc/passwd" in caplog.text
-
-
-def test_every_error_that_the_page_can_meet_has_words_in_chinese() -> None:
-    """In English it is the error's own sentence. Starting the app and films of the command line are not the page's."""
-    elsewhere = {"ui/place.py", "serving/journal.py"}
-    package = ROOT / "flashtalk"
-    files = [file for floor in ("ui", "serving", "media", "pipeline") for file in (package / floor).rglob("*.py")]
-    met = {file for file in files if str(file.relative_to(package)) not in elsewhere} | {package / "errors.py"}
-    codes = {code for file in met for code in CODE.findall(file.read_text(encoding="utf-8"))}
-    assert {"image_limits", "no_portrait", "overloaded"} <= codes
-    told_by_live = {"live_failed", "live_moved"}
-    assert told_by_live <= STATUS.keys()
-    demand("Chinese for an error's code, in ui/why.py:", sorted(codes - CHINESE.keys() - told_by_live))
-    demand("Chinese is Chinese:", [words for words in CHINESE.values() if not HAN.search(words)])
 
 
 def test_errors_are_told_in_the_language_of_whoever_asks() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flashtalk.ui.samples import SAMPLES
 from flashtalk.ui.texts import LANGUAGES, Pair, Texts
+from flashtalk.ui.why import CHINESE
 
 TEXTS: dict[str, Pair] = {
     "live.title": ("Live", "实时对话"),
@@ -134,7 +135,8 @@ _COUNTS = ("late", "dropped", "words", "reconnects")
 
 def markup(texts: Texts, faces: Iterable[str]) -> str:
     """The tab's HTML: stage, buttons, faces, meter."""
-    words = escape(json.dumps(STATUS, ensure_ascii=False), quote=True)
+    known = {code: ("", words) for code, words in CHINESE.items()} | STATUS
+    words = escape(json.dumps(known, ensure_ascii=False), quote=True)
     return f"""
 <section class="ft-live" data-state="idle" data-words="{words}">
   <div class="ft-live-stage" role="img" aria-labelledby="ft-live-picture">

@@ -171,9 +171,15 @@
       const words = ours(node.getAttribute(attribute));
       if (words !== null) node.setAttribute(attribute, words);
     };
+    // Of a refused upload Gradio shows the whole answer.
+    const inside = (words) => {
+      const answer = /^HTTP \d+: (.*)/s.exec(words);
+      return answer ? /"error":\s*"([^"]+)"/.exec(answer[1])?.[1] ?? "Upload failed" : words;
+    };
+    const told = (words) => ours(inside(words)) ?? inside(words);
     const retell = (notice) => {
       const texts = document.createTreeWalker(notice, NodeFilter.SHOW_TEXT);
-      while (texts.nextNode()) texts.currentNode.data = ours(texts.currentNode.data.trim()) || texts.currentNode.data;
+      while (texts.nextNode()) texts.currentNode.data = told(texts.currentNode.data.trim());
     };
     const look = (node) => {
       for (const attribute of NAMED) {
@@ -189,6 +195,7 @@
       document.querySelectorAll(".toast-body").forEach(retell);
     }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: NAMED });
     look(document.body);
+    window.flashtalkPage.told = told;
   };
 
   window.flashtalkPage = {

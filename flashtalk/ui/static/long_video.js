@@ -43,8 +43,10 @@ class Page {
     return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
   }
 
+  /** An error's sentence; one without a code is of the guards before the routes, or none of ours. */
   why(code, words) {
-    return (document.documentElement.lang === "zh" && this.chinese[code]) || words;
+    if (!code) return window.flashtalkPage.told(words) || this.say("lost");
+    return document.documentElement.lang === "zh" ? this.chinese[code] || this.chinese.error : words;
   }
 
   // Talking to the server
@@ -61,9 +63,9 @@ class Page {
     const headers = { "x-flashtalk-visitor": await this.visitor() };
     if (body) headers["content-type"] = "application/json";
     const answer = await fetch(`ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) });
-    const tree = await answer.json();
+    const tree = await answer.json().catch(() => ({}));
     if (tree.code === "token_refused") localStorage.removeItem(KEPT.visitor);
-    if (!answer.ok) throw new Error(this.why(tree.code, tree.error) || this.say("lost"));
+    if (!answer.ok) throw new Error(this.why(tree.code, tree.error));
     return tree;
   }
 

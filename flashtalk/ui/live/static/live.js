@@ -148,15 +148,15 @@ class Page {
     if (code !== "restarting") this.noticed = setTimeout(() => this.conversation && this.say("talking"), NOTICE_MS);
   }
 
-  /** The sentence for `code` in both languages (the style shows one), or `fallback`. */
-  say(code, values = {}, fallback = "") {
-    const pair = this.options().words[code] || [fallback, fallback];
+  /** The sentence for `code` in both languages (the style shows one); in English an error's own, `told`, says more. */
+  say(code, values = {}, told = "") {
+    const words = this.options().words, pair = words[code] || words.error;
     const fill = (text) => text.replace(/\{(\w+)\}/g, (_all, name) => values[name] ?? "");
     this.status.replaceChildren(...["en", "zh"].map((language, index) => {
       const span = document.createElement("span");
       span.lang = language;
       span.className = "ft-lang";
-      span.textContent = fill(pair[index]);
+      span.textContent = fill(pair[index] || told);
       return span;
     }));
   }

@@ -1,0 +1,100 @@
+"""Whatever can go wrong on the page has a Chinese sentence: each error's code, and each refusal before a route."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections.abc import Iterator
+
+from flashtalk.ui import frame
+from flashtalk.ui.live import page as live_page
+from flashtalk.ui.texts import Texts
+from flashtalk.ui.why import CHINESE
+from tests.source import Source, demand, sources
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+NOT_ON_THE_PAGE = (
+    "flashtalk/commands/*",
+    "flashtalk/cli*.py",
+    "flashtalk/convert.py",
+    "flashtalk/engine/bench*.py",
+    "flashtalk/serving/journal.py",
+    "flashtalk/ui/place.py",
+)
+"""Starting the app, and what only the command line does."""
+KINDS = ("image", "audio")
+"""What stands for the braces in f"{kind}_unreadable"."""
+
+
+def pages_sources() -> list[Source]:
+    return [source for source in sources("flashtalk") if not source.matches(NOT_ON_THE_PAGE)]
+
+
+def words_of(node: ast.AST | None) -> Iterator[str]:
+    """All texts that an expression may be; none for what is only passed on."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=body, orelse=other):
+            yield from words_of(body)
+            yield from words_of(other)
+        case ast.JoinedStr(values=parts):
+            for kind in KINDS:
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else kind for part in parts)
+
+
+def codes(source: Source) -> Iterator[str]:
+    for node in source.nodes(ast.keyword, ast.Assign, ast.AnnAssign):
+        match node:
+            case ast.keyword(arg="code", value=value):
+                yield from words_of(value)
+            case ast.AnnAssign(target=ast.Name(id="code"), value=value):
+                yield from words_of(value)
+            case ast.Assign(targets=[ast.Name(id="code")], value=value):
+                yield from words_of(value)
+
+
+def test_every_error_that_the_page_can_meet_has_words_in_chinese() -> None:
+    """In English it is the error's own sentence."""
+    met = {code for source in pages_sources() for code in codes(source)}
+    assert {"image_limits", "audio_limits", "no_portrait", "overloaded", "out_of_memory", "engine"} <= met
+    told_by_live = {"live_failed", "live_moved"}
+    demand("Chinese for an error's code, in ui/why.py:", met - CHINESE.keys() - told_by_live)
+    demand("Chinese is Chinese:", [words for words in CHINESE.values() if not HAN.search(words)])
+
+
+def test_the_live_page_knows_all_of_them() -> None:
+    markup = live_page.markup(Texts(live_page.TEXTS), ())
+    found = re.search(r'data-words="([^"]*)"', markup)
+    assert found
+    known = json.loads(html.unescape(found[1]))
+    assert known["live_moved"][0]
+    demand("Chinese in the live tab:", [code for code in CHINESE if not HAN.search(known[code][1])])
+
+
+def refusals(source: Source) -> Iterator[str]:
+    """What `refused` is given, ui/refusal.py."""
+    named = {
+        target.id: node.value
+        for node in source.nodes(ast.Assign)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in source.nodes(ast.Call):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "refused":
+            said = [
+                word for one in node.args for word in words_of(named.get(one.id) if isinstance(one, ast.Name) else one)
+            ]
+            assert said, source.at(node, "a refusal without words")
+            yield from said
+
+
+def test_every_refusal_has_words_in_chinese() -> None:
+    """Notices and the long-video tab show them through the page's list of foreign words."""
+    told = {words for source in sources("flashtalk/ui") for words in refusals(source)}
+    assert len(told) > 8
+    known = [re.compile(f"^{words.replace('{}', '(.+)')}$") for words in frame.GRADIO]
+    demand("Chinese for a refusal, in ui/frame.py:", [one for one in told if not any(p.match(one) for p in known)])
