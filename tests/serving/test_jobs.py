@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from flashtalk.errors import EngineError, InputError, Overloaded, WorkerLost
 from flashtalk.media.label import ABOUT
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs import render
-from flashtalk.serving.jobs.record import JobFolder
+from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.serving.jobs.rows import Rows, playlist
 from flashtalk.serving.jobs.span import JOIN_FRAMES
@@ -240,6 +241,47 @@ def test_a_visitor_cannot_fill_the_room(client: PlainClient, inputs: tuple[Path,
         with pytest.raises(Overloaded, match="wait already"):
             room.submit(order_of(inputs, owner="c" * 32))
         gate.set()
+
+
+def test_new_tokens_give_one_browser_or_address_no_more_films(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused ones count, and after a restart, too."""
+    monkeypatch.setattr(JobRoom, "_next_job", lambda _room: None)  # all of them wait
+    tokens = (f"{number:032d}" for number in range(99))
+
+    def submit(room: JobRoom, asker: str, address: str) -> Job:
+        return room.submit(order_of(inputs, owner=next(tokens), asker=asker, address=address))
+
+    with room_in(tmp_path, client, per_owner=2, per_address=3) as room:
+        for _ in range(2):
+            job = submit(room, "anna", "home")
+        room.pause(job.owner, job.id)
+        for _ in range(4):
+            submit(room, "", "")
+    with room_in(tmp_path, client, per_owner=2, per_address=3) as room:
+        with pytest.raises(Overloaded, match="You have 2 unfinished films"):
+            submit(room, "anna", "elsewhere")
+        submit(room, "bob", "home")
+        with pytest.raises(Overloaded, match="Your address has 3 unfinished films"):
+            submit(room, "carl", "home")
+        room.resume(job.owner, job.id)
+        room.cancel(job.owner, job.id)
+        submit(room, "anna", "home")
+
+
+def test_who_ordered_is_in_the_record_and_old_records_have_none(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path)
+    known = Job(
+        id="a", owner="b", key="c", token="d", title="", prompt="", stream=tiny().stream, label=True, picture_height=1,
+        picture_width=1, channels=1, samples=1, created_s=0.0, changed_s=0.0, asker="anna", address="home",
+    )  # fmt: skip
+    job.write(known)
+    assert job.read() == known
+    tree = json.loads((tmp_path / "job.json").read_text())
+    del tree["asker"], tree["address"]
+    (tmp_path / "job.json").write_text(json.dumps(tree))
+    assert (job.read().asker, job.read().address) == ("", "")
 
 
 def test_old_jobs_go_and_young_ones_stay(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:

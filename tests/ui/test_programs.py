@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import fastapi
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 
+from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.guard import Guard
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.owners import Owners
+from flashtalk.ui.shutters import Shutters
+from flashtalk.ui.tokens import Tokens
+from tests.ui.live_kit import serve
 from tests.ui.page_kit import FACE, VOICE, Page, busy_page
 
 FILES = {"portrait": handle_file(FACE), "voice": handle_file(VOICE)}
@@ -68,6 +76,24 @@ def test_who_asks_too_often_is_told_so_in_json() -> None:
     first, second = asyncio.run(ask())
     assert first.status_code == 200
     assert (second.status_code, second.json()["error"][:17]) == (429, "Too many requests")
+
+
+def test_gradios_client_shows_the_sentence_of_a_refusal(tmp_path: Path) -> None:
+    """Of calls; an upload's refusal it shows as a number, whatever is said."""
+    browsers = Browsers(Tokens(b"secret"))
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.Button().click(lambda text: text, gr.Textbox(), gr.Textbox(), api_name="echo")
+    app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
+    app.add_middleware(Shutters, browsers=browsers, owners=Owners(tmp_path, browsers))
+    app.add_middleware(Guard, rate=RateLimit(2), login=None)
+    with serve(app) as port, mock.patch.object(Remote, "_stream_heartbeat", return_value=None):
+        client = Remote(f"http://127.0.0.1:{port}", verbose=False)
+        with pytest.raises(Exception, match="This request is too long"):
+            client.predict("x" * (9 << 20), api_name="/echo")
+        assert client.predict("hm", api_name="/echo") == "hm"
+        with pytest.raises(Exception, match="Too many requests from your address; wait a minute"):
+            client.predict("hm", api_name="/echo")
+        client.close()
 
 
 async def httpx_ok(send: Any) -> None:

@@ -1,0 +1,221 @@
+"""Who asks, and what is counted and kept for them: a cookie of ours or an address, and nothing that may be made up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from fastapi.requests import Request
+from gradio.context import LocalContext
+
+from flashtalk.errors import Overloaded
+from flashtalk.serving.jobs.room import JobRoom
+from flashtalk.ui.browsers import COOKIE, Asker, Browsers, address_of
+from flashtalk.ui.owners import Owners
+from flashtalk.ui.shutters import Shutters
+from flashtalk.ui.tokens import Tokens, load_tokens
+from flashtalk.ui.visits import Visits
+from tests.ui.live_kit import wait_until
+from tests.ui.page_kit import Page, Visitor, busy_page
+
+HOME, OFFICE = "203.0.113.7", "198.51.100.9"
+HERE = "127.0.0.1"
+BROWSERS = Browsers(Tokens(b"secret"))
+CARD = "ft-card-0"
+
+
+def request(address: str, cookie: str = "") -> Request:
+    headers = [(b"cookie", f"{COOKIE}={cookie}".encode())] if cookie else []
+    return Request({"type": "http", "headers": headers, "client": (address, 9)})
+
+
+@contextlib.contextmanager
+def asking(address: str, cookie: str = "") -> Iterator[None]:
+    """As Gradio calls a function."""
+    token = LocalContext.request.set(gr.Request(request(address, cookie)))
+    try:
+        yield
+    finally:
+        LocalContext.request.reset(token)
+
+
+def begin(visits: Visits, films: contextlib.ExitStack, address: str, cookie: str = "") -> None:
+    with asking(address, cookie):
+        films.enter_context(visits.film())
+
+
+def test_cookies_that_a_program_makes_up_bring_it_nothing() -> None:
+    visits = Visits(BROWSERS, per_visitor=3, per_address=99)
+    with contextlib.ExitStack() as films:
+        for made_up in ("", "a" * 32, "x.y"):
+            begin(visits, films, HOME, made_up)
+        for made_up in ("", "b" * 32, Browsers(Tokens(b"other")).new(), BROWSERS.new()[:-1]):
+            with pytest.raises(Overloaded, match="You have 3 films"):
+                begin(visits, films, HOME, made_up)
+        begin(visits, films, HOME, BROWSERS.new())
+        begin(visits, films, OFFICE)
+    assert not visits._films
+
+
+def test_an_address_has_an_end_too_but_not_one_that_many_share_unknown() -> None:
+    visits = Visits(BROWSERS, per_visitor=3, per_address=4)
+    with contextlib.ExitStack() as films:
+        for _ in range(4):
+            begin(visits, films, HOME, BROWSERS.new())
+        for cookie in ("", BROWSERS.new()):
+            with pytest.raises(Overloaded, match="Your address has 4 films"):
+                begin(visits, films, HOME, cookie)
+        for address in (HERE, "::1", "") * 5:
+            begin(visits, films, address, BROWSERS.new())
+        begin(visits, films, OFFICE)
+
+
+def test_one_household_is_one_address() -> None:
+    near, far = "2001:db8:1:2::5", "2001:db8:1:3::5"
+    assert address_of(request(near)) == address_of(request("2001:db8:1:2:ffff::1"))
+    assert address_of(request(near)) != address_of(request(far))
+    assert [address_of(request(one)) for one in (HOME, "", "a.socket")] == [HOME, "", "a.socket"]
+
+
+def test_words_for_who_asks_tell_nothing_and_stay(tmp_path: Path) -> None:
+    cookie = Browsers(load_tokens(tmp_path)).new()
+    told = set[Asker]()
+    for _ in range(2):  # as after a restart
+        with asking(HOME, cookie):
+            told.add(Browsers(load_tokens(tmp_path)).asker())
+    (asker,) = told
+    assert asker.visitor != asker.address
+    assert HOME not in f"{asker}{cookie}"
+    with asking(HERE):
+        assert Browsers(load_tokens(tmp_path)).asker().address == ""
+    assert BROWSERS.asker() == Asker()
+
+
+def test_a_page_renews_a_cookie_that_is_not_ours_and_keeps_one_that_is(tmp_path: Path) -> None:
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def given(held: str, path: str = "/") -> str:
+        shutters = Shutters(behind, BROWSERS, Owners(tmp_path, BROWSERS))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(shutters), base_url="http://talk") as web:
+            answer = await web.get(path, headers={"cookie": f"{COOKIE}={held}"} if held else {})
+            return answer.cookies.get(COOKIE, "")
+
+    for held in ("", "a" * 32, Browsers(Tokens(b"before")).new()):
+        assert BROWSERS.known(request(HOME, asyncio.run(given(held))))
+    assert asyncio.run(given(BROWSERS.new())) == ""
+    assert asyncio.run(given("", "/config")) == ""
+
+
+def test_after_a_restart_uploads_are_nobodys_and_owners_go_with_their_files(tmp_path: Path) -> None:
+    cookie = BROWSERS.new()
+    browser = BROWSERS.known(request(HOME, cookie))
+    owners = Owners(tmp_path, BROWSERS)
+    with asking(HOME, cookie):
+        folders = [owners.new_folder() for _ in range(3)]
+    file = str(folders[0] / "film.mp4")
+    assert [owners.may_have(file, one) for one in (browser, "somebody", "")] == [True, False, False]
+    assert [Owners(tmp_path, BROWSERS).may_have(file, one) for one in (browser, "somebody", "")] == [False] * 3
+    folders[0].rmdir()
+    owners.forget_gone()
+    assert len(owners._owners) == 2
+    assert not owners.may_have(file, browser)
+
+
+# Over a page
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    with busy_page(tmp_path, 0.15) as opened:
+        yield opened
+
+
+def film_of(visitor: Visitor, key: str = "") -> str:
+    """Where a film of the named endpoint lies."""
+    function = visitor.page.function("make_film")
+    said = visitor.call(function, [*visitor.inputs(function)[:-1], key])
+    found = re.search(r'"path": "([^"]+film\.mp4)"', said)
+    assert found, said
+    return found[1]
+
+
+def test_a_film_and_its_project_are_of_the_browser_that_asked_for_them(page: Page) -> None:
+    with page.visitor() as own, page.visitor() as other, page.visitor(cookie=False) as program:
+        film = film_of(own, "a-long-key")
+        project = film.replace(".mp4", ".flashtalk.json")
+
+        def status(who: Visitor, path: str) -> int:
+            return who.web.get(f"/gradio_api/file={path}").status_code
+
+        for path in (film, project):
+            assert [status(who, path) for who in (own, other, program)] == [200, 404, 404]
+        again = other.call(page.function("repeat_film"), [{"path": project, "meta": {"_type": "gradio.FileData"}}, ""])
+        assert "no such file" in again
+        assert film_of(other, "a-long-key") == film, "the same files, settings and key"
+        assert [status(who, film) for who in (own, other, program)] == [200, 200, 404]
+        programs = film_of(program)
+        assert [status(who, programs) for who in (own, other, program)] == [200, 200, 200]
+
+
+def test_all_that_the_page_itself_shows_is_there_for_everybody(page: Page) -> None:
+    with page.visitor() as visitor:
+        config = visitor.web.get("/config").text
+        paths = set(re.findall(r'"path": ?"([^"]+\.(?:png|wav|mp3))"', config))
+        shown = [path for path in paths if "://" not in path]
+        assert len(shown) > 5
+        assert {visitor.web.get(f"/gradio_api/file={path}").status_code for path in shown} == {200}
+
+
+def test_retries_with_one_key_are_one_film_of_a_visitor(page: Page) -> None:
+    with page.visitor() as visitor, ThreadPoolExecutor(5) as pool:
+        values = visitor.inputs(page.function("make_film"))
+        asked = {"data": [*values[:-1], "a-long-key"]}
+
+        def call(_: int) -> str:
+            event = visitor.web.post("/gradio_api/call/make_film", json=asked).json()["event_id"]
+            return visitor.web.get(f"/gradio_api/call/make_film/{event}").text
+
+        told = list(pool.map(call, range(5)))
+    assert len({re.search(r"[^/\"]+/film\.mp4", said)[0] for said in told}) == 1  # type: ignore[index]
+
+
+def test_a_visitors_next_film_takes_the_place_of_the_one_before(page: Page) -> None:
+    with page.visitor() as visitor, ThreadPoolExecutor(2) as pool:
+        usual = visitor.inputs(page.function("make_film"))
+        card = page.function(CARD)
+        others = []
+        for seed in range(2):
+            data = {"data": [*usual[:3], seed, *usual[4:]]}
+            event = visitor.web.post("/gradio_api/call/make_film", json=data).json()["event_id"]
+            others.append(pool.submit(visitor.web.get, f"/gradio_api/call/make_film/{event}"))
+        wait_until(lambda: page.house.status().seats_used == 2, 20)
+        for _ in range(4):
+            visitor.ask(card, visitor.inputs(card)).raise_for_status()
+            wait_until(lambda: page.house.status().seats_used == 3, 20)
+        said = " ".join(map(str, visitor.told()))
+        for other in others:
+            assert "film.mp4" in other.result(60).text
+    assert "films waiting or being made" not in said
+    assert len(set(re.findall(r"ft/films/([^/]+)/film\.mp4", said))) == 1, "those before ended"
+
+
+def test_long_films_of_one_visitor_have_an_end_whatever_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobRoom, "_next_job", lambda _room: None)  # all of them wait
+    with busy_page(tmp_path) as page, page.visitor(cookie=False) as program, page.visitor() as browser:
+        order = page.function("make_long_film")
+        told = [program.call(order, [*program.inputs(order)[:-1], f"film-{number}"]) for number in range(6)]
+        refused = ["unfinished films, the most allowed" in said for said in told]
+        assert refused == [False] * 4 + [True] * 2, told
+        assert "unfinished films" not in browser.call(order, browser.inputs(order))
