@@ -15,7 +15,7 @@ from gradio.context import LocalContext
 from flashtalk.errors import InputError
 from flashtalk.ui.tokens import Tokens
 
-COOKIE = "flashtalk_browser"
+_COOKIE = "flashtalk_browser"
 _PURPOSE = "browser"
 _COOKIE_AGE_S = 365 * 86400
 _EMBEDDED = "SameSite=None; Secure; Partitioned"
@@ -36,15 +36,20 @@ class Asker:
 
 
 class Browsers:
-    """Issues the cookie and knows it again, after a restart too. Thread-safe. One for each app."""
+    """Issues the cookie and knows it again, after a restart too. Thread-safe. One for each app.
+
+    cookie: its name.
+    """
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
+        # Browsers send cookies to all apps of one machine, whatever their port: each has a name of its own.
+        self.cookie = f"{_COOKIE}_{tokens.word('cookie', _COOKIE)[:8]}"
 
     def known(self, asked: HTTPConnection | gr.Request) -> str:
         """The browser's name; "" for one without a cookie that was issued here, as programs are."""
         try:
-            return self._tokens.check(str(asked.cookies.get(COOKIE, "")), _PURPOSE)
+            return self._tokens.check(str(asked.cookies.get(self.cookie, "")), _PURPOSE)
         except InputError:
             return ""
 
@@ -55,7 +60,7 @@ class Browsers:
     def set_cookie(self, asked: HTTPConnection) -> str:
         """The header's words that give the browser a new one."""
         sites = _EMBEDDED if _is_https(asked) else "SameSite=Lax"
-        return f"{COOKIE}={self.new()}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; {sites}"
+        return f"{self.cookie}={self.new()}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; {sites}"
 
     def now(self) -> str:
         """The browser that Gradio serves in this context; "" for programs and outside of one."""

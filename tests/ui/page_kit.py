@@ -20,7 +20,7 @@ from flashtalk.config import StreamConfig
 from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.parallel.groups import Place
-from flashtalk.ui.browsers import COOKIE, Browsers
+from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.build import mount
 from flashtalk.ui.tokens import load_tokens
 from tests.serving.fakes import FakeEngine, FakeSession
@@ -68,7 +68,8 @@ class Page:
     @contextmanager
     def visitor(self, *, cookie: bool = True) -> Iterator[Visitor]:
         """Somebody new: a browser, or else a program without a cookie."""
-        cookies = {COOKIE: Browsers(load_tokens(self.folder / "app")).new()} if cookie else {}
+        browsers = Browsers(load_tokens(self.folder / "app"))
+        cookies = {browsers.cookie: browsers.new()} if cookie else {}
         with httpx.Client(base_url=self.address, cookies=cookies, timeout=60) as web:
             yield Visitor(self, web, secrets.token_hex(8))
 

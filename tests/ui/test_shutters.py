@@ -16,7 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from flashtalk.ui.browsers import COOKIE, Browsers
+from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tokens import Tokens
@@ -114,13 +114,13 @@ def test_another_browsers_session_is_nobodys(tmp_path: Path) -> None:
     async def both() -> None:
         shutters = shut(Behind(), tmp_path)
         page = await _ask(shutters, "GET", "/")
-        cookie = page.cookies[COOKIE]
+        cookie = page.cookies[BROWSERS.cookie]
         assert "HttpOnly" in page.headers["set-cookie"]
         browser = Tokens(b"secret").check(cookie, "browser")
         shutters._sessions._known[SESSION] = (browser, -1000.0)
         tree = {"session_hash": SESSION, "data": []}
         for held, status in ((cookie, 200), (BROWSERS.new(), 404), (browser, 404), ("", 404)):
-            headers = {"cookie": f"{COOKIE}={held}"} if held else {}
+            headers = {"cookie": f"{BROWSERS.cookie}={held}"} if held else {}
             for path in (
                 f"/gradio_api/stream/{SESSION}/run/1/playlist.m3u8",
                 f"/gradio_api/queue/data?session_hash={SESSION}",
@@ -210,7 +210,11 @@ def uploads_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
 def test_what_a_browser_brought_is_nobody_elses(uploads_app: tuple[int, Path]) -> None:
     port, folder = uploads_app
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
-        own, other, nobody = ({"cookie": f"{COOKIE}={BROWSERS.new()}"}, {"cookie": f"{COOKIE}={BROWSERS.new()}"}, {})
+        own, other, nobody = (
+            {"cookie": f"{BROWSERS.cookie}={BROWSERS.new()}"},
+            {"cookie": f"{BROWSERS.cookie}={BROWSERS.new()}"},
+            {},
+        )
 
         def bring(who: dict[str, str], inside: str = INSIDE) -> str:
             files = {"files": ("voice.txt", inside.encode())}
@@ -254,7 +258,7 @@ def test_what_nobody_is_known_to_have_brought_is_shut(uploads_app: tuple[int, Pa
             path = folder / name / "voice.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(INSIDE)
-            for headers in ({}, {"cookie": f"{COOKIE}={BROWSERS.new()}"}):
+            for headers in ({}, {"cookie": f"{BROWSERS.cookie}={BROWSERS.new()}"}):
                 answer = web.get(f"/gradio_api/file={path}", headers=headers)
                 assert (answer.status_code, answer.json()["error"][-1]) == (404, "."), name
 

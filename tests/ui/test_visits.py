@@ -18,7 +18,7 @@ from gradio.context import LocalContext
 
 from flashtalk.errors import Overloaded
 from flashtalk.serving.jobs.room import JobRoom
-from flashtalk.ui.browsers import COOKIE, Asker, Browsers, address_of
+from flashtalk.ui.browsers import Asker, Browsers, address_of
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tokens import Tokens, load_tokens
@@ -32,15 +32,15 @@ BROWSERS = Browsers(Tokens(b"secret"))
 CARD = "ft-card-0"
 
 
-def request(address: str, cookie: str = "") -> Request:
-    headers = [(b"cookie", f"{COOKIE}={cookie}".encode())] if cookie else []
+def request(address: str, cookie: str = "", browsers: Browsers = BROWSERS) -> Request:
+    headers = [(b"cookie", f"{browsers.cookie}={cookie}".encode())] if cookie else []
     return Request({"type": "http", "headers": headers, "client": (address, 9)})
 
 
 @contextlib.contextmanager
-def asking(address: str, cookie: str = "") -> Iterator[None]:
+def asking(address: str, cookie: str = "", browsers: Browsers = BROWSERS) -> Iterator[None]:
     """As Gradio calls a function."""
-    token = LocalContext.request.set(gr.Request(request(address, cookie)))
+    token = LocalContext.request.set(gr.Request(request(address, cookie, browsers)))
     try:
         yield
     finally:
@@ -89,14 +89,25 @@ def test_words_for_who_asks_tell_nothing_and_stay(tmp_path: Path) -> None:
     cookie = Browsers(load_tokens(tmp_path)).new()
     told = set[Asker]()
     for _ in range(2):  # as after a restart
-        with asking(HOME, cookie):
-            told.add(Browsers(load_tokens(tmp_path)).asker())
+        browsers = Browsers(load_tokens(tmp_path))
+        with asking(HOME, cookie, browsers):
+            told.add(browsers.asker())
     (asker,) = told
     assert asker.visitor != asker.address
     assert HOME not in f"{asker}{cookie}"
     with asking(HERE):
-        assert Browsers(load_tokens(tmp_path)).asker().address == ""
+        assert BROWSERS.asker().address == ""
     assert BROWSERS.asker() == Asker()
+
+
+def test_two_apps_of_one_machine_leave_each_other_their_cookies() -> None:
+    """Browsers send both to both, whatever the port."""
+    other = Browsers(Tokens(b"other"))
+    words = "; ".join(f"{one.cookie}={one.new()}" for one in (BROWSERS, other))
+    asked = Request({"type": "http", "headers": [(b"cookie", words.encode())]})
+    assert BROWSERS.known(asked)
+    assert other.known(asked)
+    assert BROWSERS.known(asked) != other.known(asked)
 
 
 def test_a_page_renews_a_cookie_that_is_not_ours_and_keeps_one_that_is(tmp_path: Path) -> None:
@@ -107,8 +118,8 @@ def test_a_page_renews_a_cookie_that_is_not_ours_and_keeps_one_that_is(tmp_path:
     async def given(held: str, path: str = "/") -> str:
         shutters = Shutters(behind, BROWSERS, Owners(tmp_path, BROWSERS))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(shutters), base_url="http://talk") as web:
-            answer = await web.get(path, headers={"cookie": f"{COOKIE}={held}"} if held else {})
-            return answer.cookies.get(COOKIE, "")
+            answer = await web.get(path, headers={"cookie": f"{BROWSERS.cookie}={held}"} if held else {})
+            return answer.cookies.get(BROWSERS.cookie, "")
 
     for held in ("", "a" * 32, Browsers(Tokens(b"before")).new()):
         assert BROWSERS.known(request(HOME, asyncio.run(given(held))))
