@@ -92,6 +92,10 @@ GRADIO: dict[str, Pair] = {
         "Too many requests from your address; wait a minute.",
         "您的地址请求过多，请稍等一分钟。",
     ),
+    "Too many wrong passwords.*": (
+        "Too many wrong passwords from your address; wait a minute.",
+        "您的地址密码错误次数过多，请稍等一分钟。",
+    ),
     "The server has no room for this file.*": (
         "The server has no room for this file just now; try a smaller one, or later.",
         "服务器目前没有空间存放该文件，请换一个较小的文件，或稍后再试。",

@@ -34,6 +34,7 @@ _COSTLY = (
     "/gradio_api/run/",
     "/ft/jobs/",
 )
+_WRONG_PER_MINUTE = 10
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -49,10 +50,12 @@ class Login:
         self._wanted = ":".join(auth).encode()
 
     def knows(self, asked: HTTPConnection) -> bool:
-        """Whether this request, or the opening of this socket, comes from somebody who may."""
+        """Whether this request, or the opening of this socket, comes from somebody who gave it to the page."""
         names = (f"access-token-{self._pages.cookie_id}", f"access-token-unsecure-{self._pages.cookie_id}")
-        if any(asked.cookies.get(name) in self._pages.tokens for name in names):
-            return True
+        return any(asked.cookies.get(name) in self._pages.tokens for name in names)
+
+    def is_told(self, asked: HTTPConnection) -> bool:
+        """Whether the password is in this very request."""
         kind, _, told = asked.headers.get("authorization", "").partition(" ")
         try:
             given = base64.b64decode(told, validate=True) if kind.lower() == "basic" else b""
@@ -68,6 +71,7 @@ class Guard:
         self._app = app
         self._rate = rate
         self._login = login
+        self._wrong = RateLimit(_WRONG_PER_MINUTE)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request, as ASGI wants it."""
@@ -90,9 +94,23 @@ class Guard:
 
     def _refusal(self, asked: HTTPConnection) -> Response | None:
         path = str(asked.scope["path"])
-        if self._login and not (path in _OPEN or path.startswith(_OPEN_FOLDERS) or self._login.knows(asked)):
-            return refused(asked, 401, "Log in first.")
+        is_open = path in _OPEN or path.startswith(_OPEN_FOLDERS)
+        if self._login and not is_open and (refusal := self._no_password(asked, self._login)):
+            return refusal
         costly = asked.scope.get("method") == "POST" and asked_route(path).startswith(_COSTLY)
         if costly and not self._rate.allows(address_of(asked)):
             return refused(asked, 429, "Too many requests from your address; wait a minute.")
         return None
+
+    def _no_password(self, asked: HTTPConnection, login: Login) -> Response | None:
+        """Who guesses is soon heard no more, so that the right guess is as good as a wrong one."""
+        if login.knows(asked):
+            return None
+        address, tries = address_of(asked), "authorization" in asked.headers
+        if tries and not self._wrong.would_allow(address):
+            return refused(asked, 429, "Too many wrong passwords from your address; wait a minute.")
+        if login.is_told(asked):
+            return None
+        if tries:
+            self._wrong.allows(address)
+        return refused(asked, 401, "Log in first.")

@@ -22,10 +22,19 @@ class RateLimit:
         """Whether this request may go on; it counts when it may."""
         now = time.monotonic()
         with self._lock:
-            left, then = self._buckets.pop(address, (self._most, now))
-            left = min(self._most, left + (now - then) * self._most / 60)
+            left = self._left(address, now)
+            self._buckets.pop(address, None)
             allowed = left >= 1
             self._buckets[address] = (left - 1 if allowed else left, now)
             if len(self._buckets) > _KNOWN:
                 self._buckets.popitem(last=False)
         return allowed
+
+    def would_allow(self, address: str) -> bool:
+        """The same, counting nothing."""
+        with self._lock:
+            return self._left(address, time.monotonic()) >= 1
+
+    def _left(self, address: str, now: float) -> float:
+        left, then = self._buckets.get(address, (self._most, now))
+        return min(self._most, left + (now - then) * self._most / 60)

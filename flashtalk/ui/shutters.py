@@ -135,7 +135,7 @@ class Shutters:
     @contextmanager
     def _reserved(self, asked: Request) -> Iterator[None]:
         """Room for an upload that is under way."""
-        size = (_length(asked) or 0) if _route(asked) == _UPLOAD else 0
+        size = (_length(asked) or 0) if _route(asked) == _UPLOAD and asked.method == "POST" else 0
         self._arriving_bytes += size
         try:
             yield

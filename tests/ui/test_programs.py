@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -16,7 +18,7 @@ from gradio_client import Client as Remote
 from gradio_client import handle_file
 
 from flashtalk.ui.browsers import Browsers
-from flashtalk.ui.guard import Guard
+from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
@@ -76,6 +78,27 @@ def test_who_asks_too_often_is_told_so_in_json() -> None:
     first, second = asyncio.run(ask())
     assert first.status_code == 200
     assert (second.status_code, second.json()["error"][:17]) == (429, "Too many requests")
+
+
+def test_who_guesses_the_password_is_heard_no_more() -> None:
+    """Not even with the right one; who has logged in is."""
+    pages = SimpleNamespace(cookie_id="x", tokens={"known": "anna"})
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await httpx_ok(send)
+
+    async def ask(words: list[str], cookie: str = "") -> list[int]:
+        transport = httpx.ASGITransport(guard)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
+            headers = {"cookie": f"access-token-x={cookie}"} if cookie else {}
+            return [(await web.get("/metrics", headers={b"authorization": one.encode("latin-1"), **headers})).status_code for one in words]
+
+    guard = Guard(behind, RateLimit(100), Login(pages, ("anna", "a long secret")))  # type: ignore[arg-type]
+    right = "Basic " + base64.b64encode(b"anna:a long secret").decode()
+    assert asyncio.run(ask([right] * 30)) == [200] * 30
+    assert asyncio.run(ask(["Basic é", "Basic !", *["Basic YTpi"] * 8])) == [401] * 10
+    assert asyncio.run(ask(["Basic YTpi", right])) == [429, 429]
+    assert asyncio.run(ask([right], cookie="known")) == [200]
 
 
 def test_gradios_client_shows_the_sentence_of_a_refusal(tmp_path: Path) -> None:
