@@ -159,6 +159,8 @@ class VoiceTraining:
     keep_weight: float = 0.0
     """How much its hidden layers shall stay what they were on all but recorded voices, so that a transformer trained
     with them goes on with what it knows; mean squared error in units of each layer's variance."""
+    head_only: bool = False
+    """The encoder stays: only what reads it learns, for alignments (train/phones)."""
     batch: int = 64
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import typer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from flashtalk.checkpoint import write_tensors
 from flashtalk.config import StreamConfig
 from flashtalk.models.audio_encoder import AudioEncoder
 from train.config import VoiceTraining
@@ -24,6 +26,7 @@ from train.data import Speech, draw_speech
 from train.draws import Draws
 from train.launch import Settings, command, run_training
 from train.optim import Optimiser
+from train.phones import HEADS
 from train.progress import Progress
 from train.ranks import Ranks
 from train.sound import Listener
@@ -52,6 +55,22 @@ class Reader(nn.Module):
         hidden_BFLD = self.encoder(samples_BS, frames)
         last_BFD = hidden_BFLD[:, :, -1].float()
         return hidden_BFLD, self.phonemes(last_BFD), self.mouth(last_BFD)
+
+
+def save_heads(reader: Reader, file: Path) -> None:
+    """Write the two heads; raises CheckpointError."""
+    write_tensors(file, {name: tensor.float().cpu() for name, tensor in _heads(reader).state_dict().items()})
+
+
+def take_heads(reader: Reader, weights: str | None) -> None:
+    """The heads that an earlier run left beside its checkpoint, if it did."""
+    file = Path(weights).parent / HEADS if weights else None
+    if file and file.is_file():
+        _heads(reader).load_state_dict(load_file(file))
+
+
+def _heads(reader: Reader) -> nn.ModuleDict:
+    return nn.ModuleDict({"phonemes": reader.phonemes, "mouth": reader.mouth})
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,8 @@ def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
     assert isinstance(encoder, AudioEncoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
-        reader = Reader(encoder).to(ranks.device)
+        reader = Reader(encoder.requires_grad_(not config.head_only)).to(ranks.device)
+    take_heads(reader, config.weights)
     former = copy.deepcopy(encoder).requires_grad_(False) if config.keep_weight else None
     step = _step(config, ranks, reader, "train", former)
     optimiser, draws = Optimiser(reader, config.optim, config.run.iterations, replicas=ranks), Draws(config.run.seed)
@@ -124,6 +144,8 @@ def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
         progress.summary(validate(_step(config, ranks, reader, "validation"), config, ranks))
     folder = Path(out) / "checkpoint"
     export(folder, {"audio_encoder": encoder}, config.model, ranks, weights=None, source="train.voice")
+    if ranks.is_first:
+        save_heads(reader, Path(out) / HEADS)
     return folder
 
 

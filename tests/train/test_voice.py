@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ import torch
 from flashtalk.config import Config, StreamConfig
 from flashtalk.models.audio_encoder import AudioEncoder
 from train.data import Speech
+from train.phones import HEADS, PhoneReader
 from train.sound import Listener
 from train.stages import get_module
 from train.synthetic.pose import POSE
-from train.voice import Reader, VoiceStep
+from train.voice import CLASSES, Reader, VoiceStep, save_heads, take_heads
 
 CLIPS, FRAMES = 4, 40
 
@@ -48,3 +50,23 @@ def test_a_changed_one_has_and_recorded_voices_may_move_it(encoder: AudioEncoder
         next(changed.encoder.layers[-1].parameters()).mul_(1.5)
     assert moved(changed, encoder, [False] * CLIPS) > 1e-6
     assert moved(changed, encoder, [True] * CLIPS) == 0.0
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.003])
+def test_a_phone_reader_hears_all_of_a_sound_in_rows_of_10_ms(encoder: AudioEncoder, seconds: float) -> None:
+    reader = Reader(encoder)
+    hears = PhoneReader(encoder, reader.phonemes.weight, reader.phonemes.bias, StreamConfig(audio_context_s=1.2))
+    samples = torch.randn(round(seconds * 16000)).numpy() * 0.1
+    rows = hears(samples)
+    assert rows.shape == (-(-len(samples) // 160), CLASSES)
+    assert torch.from_numpy(rows).exp().sum(-1).allclose(torch.ones(len(rows)), atol=1e-4)
+
+
+def test_heads_go_on_from_those_beside_the_weights(encoder: AudioEncoder, tmp_path: Path) -> None:
+    first, second = Reader(encoder), Reader(encoder)
+    take_heads(second, str(tmp_path / "checkpoint"))
+    assert not torch.equal(first.phonemes.weight, second.phonemes.weight)
+    save_heads(first, tmp_path / HEADS)
+    take_heads(second, str(tmp_path / "checkpoint"))
+    assert torch.equal(first.phonemes.weight, second.phonemes.weight)
+    assert torch.equal(first.mouth.bias, second.mouth.bias)

@@ -18,6 +18,7 @@ import typer
 from numpy.typing import NDArray
 
 from flashtalk.errors import ConfigError, InputError
+from train.phones import open_phone_reader
 from train.synthetic.negatives import draw_negative
 from train.synthetic.phonemes import SAMPLE_RATE, SYMBOLS, Phoneme, Samples, Utterance
 from train.synthetic.prompts import SPEAKERS, human_utterances, read_texts
@@ -207,11 +208,14 @@ def main(
     out: Annotated[Path, typer.Option(help="An empty folder.")],
     hours: Annotated[float, typer.Option(min=0.001, help="Of all sources but human together.")] = 1.0,
     seed: int = 0,
-    sources: Annotated[str, typer.Option(help="Of espeak, festival, flite, human, negative.")] = ",".join(_SOURCES),
+    sources: Annotated[
+        str, typer.Option(help="Of espeak, festival, flite, human, negative.")
+    ] = "espeak,festival,flite,negative",
     workers: Annotated[int, typer.Option(min=1)] = 1,
     texts: Annotated[list[Path] | None, typer.Option(help="core-sounds-en.txt and the like, by language.")] = None,
     human_test_share: Annotated[float, typer.Option(min=0, max=1, help="Of the human test prompts.")] = 1.0,
     library: Annotated[str, typer.Option(help="Folder of libespeak-ng.so.1; empty: the system's.")] = "",
+    reader: Annotated[Path | None, typer.Option(help="For human: what train.voice wrote, to align words by.")] = None,
 ) -> None:
     """Write a corpus of speech with phoneme times."""
     wanted = [name for name in sources.split(",") if name]
@@ -224,7 +228,12 @@ def main(
     streams: list[Iterable[Utterance]] = []
     for name in wanted:
         if name == "human":
-            streams.append(_thinned(human_utterances(speaker.maker(), texts=listed), human_test_share, seed))
+            if reader is None:
+                raise ConfigError(
+                    "human speech is aligned by an encoder: give --reader out/train/voice", code="sources"
+                )
+            spoken = human_utterances(speaker.maker(), open_phone_reader(reader), texts=listed)
+            streams.append(_thinned(spoken, human_test_share, seed))
         elif name == "negative":
             crowd = list(for_duration(utterances(speaker), 60)) if "espeak" in wanted else []
             streams.append(for_duration(negative_utterances(seed, crowd), seconds))

@@ -1,55 +1,75 @@
-"""Human speech: the prompts of Asterisk's core sounds with phoneme times by alignment. Called by the corpus.
+"""Human speech with known words: the prompts of Asterisk's core sounds and what Tux Paint's stamps are called, with
+phoneme times by alignment. Called by the corpus.
 
-One professional speaker a language. Allison Smith speaks English and Spanish and is kept for the test split; June
-Wallack (French) and Carlo (Italian) are in train, the Russian speaker in validation.
+Allison Smith's prompts (English and Spanish) are kept for the test split, the Russian prompts, Danish, Dutch and
+Lithuanian stamps for validation; all other speakers train.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flashtalk.errors import ConfigError, InputError
-from train.synthetic.align import Alignment, align
+from train.synthetic.align import align
 from train.synthetic.espeak import SpeechMaker
-from train.synthetic.phonemes import Samples, Utterance
+from train.synthetic.phonemes import SAMPLE_RATE, Samples, Utterance
 from train.synthetic.prompt_words import WORDS
 from train.synthetic.voices import EspeakVoice
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
 """Where Debian's packages asterisk-core-sounds-*-g722 put them."""
+STAMPS = Path("/usr/share/tuxpaint/stamps")
+"""Of Debian's package tuxpaint-stamps-default."""
 
-LEAST_CONFIDENCE = 0.12
-"""On 77 prompts: 0.20 +- 0.07 with their own text (70 kept), 0.02 +- 0.06 with another prompt's (2 kept)."""
-MOST_HELD = 0.1
-_RATES_WPM = (135, 175)
+Listen = Callable[[Samples], NDArray[np.float32]]
+"""Sound -> log-probabilities of classes each 10 ms: train/phones.PhoneReader."""
+
+LEAST_CONFIDENCE = -2.2
+"""Means of single prompts with their own words, and with another's: docs/results/small-model.md."""
+_CC, _GPL = "CC-BY-SA-3.0", "GPL-2"
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who recorded a language's prompts. `folder` under the root, `models` espeak-ng voices that sound alike."""
+    """Who recorded a language's prompts: in `folder` of `root`, or, where that is "", as stamps in `language`.
+
+    espeak-ng's voice of that language says which phonemes the words have.
+    """
 
     language: str
     folder: str
     name: str
     split: str
     licence: str
-    models: tuple[tuple[str, str], ...]
 
 
 SPEAKERS = (
-    Speaker("en", "en_US_f_Allison", "Allison Smith", "test", "CC-BY-SA-3.0", (("en-us", "f2"), ("en-us", "f3"))),
-    Speaker("es", "es_MX_f_Allison", "Allison Smith", "test", "CC-BY-SA-3.0", (("es-419", "f2"), ("es-419", "f3"))),
-    Speaker("fr", "fr_CA_f_June", "June Wallack", "train", "CC-BY-SA-3.0", (("fr", "f2"), ("fr", "f3"))),
-    Speaker("it", "it_IT_m_Carlo", "Carlo (Italian prompts)", "train", "CC-BY-SA-3.0", (("it", "m3"), ("it", ""))),
-    Speaker(
-        "ru", "ru_RU_f_IvrvoiceRU", "ivrvoice.ru (Maxim Topal)", "validation", "CC-BY-3.0", (("ru", "f2"), ("ru", "f3"))
+    Speaker("en-us", "en_US_f_Allison", "Allison Smith", "test", _CC),
+    Speaker("es-419", "es_MX_f_Allison", "Allison Smith", "test", _CC),
+    Speaker("fr", "fr_CA_f_June", "June Wallack", "train", _CC),
+    Speaker("it", "it_IT_m_Carlo", "Carlo (Italian prompts)", "train", _CC),
+    Speaker("ru", "ru_RU_f_IvrvoiceRU", "ivrvoice.ru (Maxim Topal)", "validation", "CC-BY-3.0"),
+    *(
+        Speaker(language, "", f"Tux Paint's {language}", "train", _GPL)
+        for language in ["be", "bg", "ca", "el", "es", "fr", "ro", "ru"]
     ),
+    *(Speaker(language, "", f"Tux Paint's {language}", "validation", _GPL) for language in ["da", "lt", "nl"]),
 )
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file in which `speaker` says `text`."""
+
+    speaker: Speaker
+    file: Path
+    text: str
 
 
 def read_texts(path: Path) -> dict[str, str]:
@@ -66,50 +86,80 @@ def read_texts(path: Path) -> dict[str, str]:
     return {name.removesuffix(".wav"): text for name, text in cleaned.items() if re.search(r"\w", text)}
 
 
-def human_utterances(
-    maker: SpeechMaker, *, root: Path = SOUNDS, texts: Mapping[str, Mapping[str, str]] | None = None
-) -> Iterator[Utterance]:
-    """Every prompt whose text is known and whose alignment is sure, speaker by speaker.
+def recordings(
+    *, root: Path = SOUNDS, stamps: Path = STAMPS, texts: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[Recording]:
+    """All that is there and of which the words are known, speaker by speaker.
 
-    `texts` adds a language's texts by name to our own lists of words. ConfigError `prompts_missing` without any sounds.
+    `texts` adds a language's texts by name to our own lists of words.
     """
-    speakers = [speaker for speaker in SPEAKERS if (root / speaker.folder).is_dir()]
-    if not speakers:
+    for speaker in SPEAKERS:
+        if not speaker.folder:
+            yield from _stamps(stamps, speaker)
+            continue
+        language = speaker.language.split("-")[0]
+        for name, text in {**(texts or {}).get(language, {}), **WORDS[language]}.items():
+            file = root / speaker.folder / f"{name}.g722"
+            if file.is_file():
+                yield Recording(speaker, file, text)
+
+
+def human_utterances(
+    maker: SpeechMaker,
+    listen: Listen,
+    *,
+    root: Path = SOUNDS,
+    stamps: Path = STAMPS,
+    texts: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[Utterance]:
+    """Every recording whose alignment is sure. ConfigError `prompts_missing` without any sounds."""
+    nothing = True
+    for recording in recordings(root=root, stamps=stamps, texts=texts):
+        nothing = False
+        samples = decoded(recording.file)
+        if utterance := aligned(maker, listen, recording.speaker, samples, recording.text):
+            yield utterance
+    if nothing:
         raise ConfigError(
-            f"{root} has no prompts: apt-get install asterisk-core-sounds-en-g722 (-es-, -fr-, -it-, -ru-)",
+            f"neither {root} nor {stamps} has recordings: apt-get install asterisk-core-sounds-en-g722 (-es-, -fr-, "
+            "-it-, -ru-) tuxpaint-stamps-default",
             code="prompts_missing",
         )
-    for speaker in speakers:
-        known = {**(texts or {}).get(speaker.language, {}), **WORDS[speaker.language]}
-        for name, text in known.items():
-            path = root / speaker.folder / f"{name}.g722"
-            if path.is_file():
-                utterance, _ = prompt(maker, speaker, decoded(path), text)
-                if utterance is not None:
-                    yield utterance
 
 
 def decoded(path: Path) -> Samples:
-    """A raw G.722 file at 16 kHz; InputError `audio_unreadable`. PyAV is loaded here: machines that train need none."""
+    """A sound file, or a raw G.722 one, at 16 kHz, mono; InputError `audio_unreadable`.
+
+    PyAV is loaded here: machines that train need none.
+    """
     import av  # noqa: PLC0415
 
+    resampler = av.AudioResampler("fltp", "mono", SAMPLE_RATE)
     try:
-        with av.open(str(path), format="g722") as container:
-            pieces = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+        with av.open(str(path), format="g722" if path.suffix == ".g722" else None) as container:
+            frames = [made for frame in container.decode(audio=0) for made in resampler.resample(frame)]
     except av.FFmpegError as error:
-        raise InputError(f"{path} is no G.722 sound ({error})", code="audio_unreadable") from error
-    return np.concatenate(pieces).astype(np.float32) / np.float32(32768)
+        raise InputError(f"{path} is no sound that can be read ({error})", code="audio_unreadable") from error
+    if not frames:
+        raise InputError(f"{path} holds no sound", code="audio_unreadable")
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
 
-def prompt(maker: SpeechMaker, speaker: Speaker, samples: Samples, text: str) -> tuple[Utterance | None, Alignment]:
-    """One recording with its text aligned; None instead of the utterance when the alignment is not sure."""
-    spoken = [
-        maker.speak(text, EspeakVoice(language, variant, rate_wpm))
-        for language, variant in speaker.models
-        for rate_wpm in _RATES_WPM
-    ]
-    best = max((align(samples, one) for one in spoken), key=lambda found: found.confidence - found.held)
-    if best.confidence < LEAST_CONFIDENCE or best.held > MOST_HELD:
-        return None, best
-    voice = f"human:{speaker.name}"
-    return Utterance(samples, best.phonemes, text, speaker.language, voice, speaker.split, "human"), best
+def aligned(maker: SpeechMaker, listen: Listen, speaker: Speaker, samples: Samples, text: str) -> Utterance | None:
+    """One recording with its words; None when the alignment is not sure."""
+    said = maker.speak(text, EspeakVoice(speaker.language)).phonemes
+    found = align(listen(samples), said)
+    if found is None or found.confidence < LEAST_CONFIDENCE:
+        return None
+    language = speaker.language.split("-")[0]
+    return Utterance(samples, found.phonemes, text, language, f"human:{speaker.name}", speaker.split, "human")
+
+
+def _stamps(root: Path, speaker: Speaker) -> Iterator[Recording]:
+    """Each stamp has a text file with a line for each language, beside a sound for some."""
+    for file in sorted(root.rglob(f"*_desc_{speaker.language}.ogg")):
+        told = file.with_name(file.name.replace(f"_desc_{speaker.language}.ogg", ".txt"))
+        lines = told.read_text("utf-8", "replace").splitlines() if told.is_file() else []
+        own = [line.partition("=")[2].strip() for line in lines if line.startswith(f"{speaker.language}.utf8=")]
+        if own and own[0]:
+            yield Recording(speaker, file, own[0])
