@@ -28,6 +28,11 @@ class FaceBox:
     count: int = 1
 
 
+def can_find_faces() -> bool:
+    """Whether OpenCV (with cascades) is installed; where it is not, `find_face` finds none in any picture."""
+    return _opencv() is not None
+
+
 def find_face(rgb_HWC: np.ndarray) -> FaceBox | None:
     """The largest face of a uint8 RGB picture; None if there is none, or no OpenCV (with cascades) is installed."""
     cv2 = _opencv()

@@ -17,7 +17,7 @@ from fastapi.routing import Mount
 from flashtalk.config_app import DoorConfig, UiConfig
 from flashtalk.serving.door import Door
 from flashtalk.serving.protocol import Client
-from flashtalk.ui import frame, house, pickers, routes, samples, status, theme
+from flashtalk.ui import faces, frame, house, pickers, routes, samples, status, theme
 from flashtalk.ui import settings as film_settings
 from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.cleaning import Cleaner, Rule
@@ -49,7 +49,7 @@ class Tab(Protocol):
 
 
 TABS: tuple[Tab, ...] = (upload, microphone, long_video, compare)
-_WORDED = (frame, house, status, film_settings, samples, pickers)
+_WORDED = (frame, house, status, film_settings, samples, pickers, faces)
 
 
 def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = None) -> UiContext:

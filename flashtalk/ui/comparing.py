@@ -11,7 +11,7 @@ from flashtalk.ui.compare_page import Result, Variant
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import Film, InLine, Made, Order, engine_of, stream_changes
 from flashtalk.ui.films import FilmStore
-from flashtalk.ui.material import Materials
+from flashtalk.ui.material import materials_of
 from flashtalk.ui.measures import Measurer
 
 
@@ -39,7 +39,7 @@ class Comparer:
     def __init__(self, context: UiContext) -> None:
         self._client = context.client
         self._visits = context.visits
-        self._materials = Materials(context)
+        self._materials = materials_of(context)
         self._store = FilmStore(context)
 
     def run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:

@@ -5,6 +5,7 @@ Called by ui/tabs. Our own samples are opened here; everything else only by serv
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import time
@@ -73,7 +74,7 @@ class _Shelf(Generic[Value]):
 
 
 class Materials:
-    """Opens pictures and sounds, each once for a while. Thread-safe. Made by a tab's `build`."""
+    """Opens pictures and sounds, each once for a while. Thread-safe. One for each app: `materials_of`."""
 
     def __init__(self, context: UiContext) -> None:
         self._context = context
@@ -124,6 +125,12 @@ class Materials:
     def _is_ours(self, path: str) -> bool:
         """Whether the file's bytes are those of a sample that ships with the app."""
         return Path(path).resolve().is_relative_to(self._context.assets)
+
+
+@functools.lru_cache(maxsize=4)
+def materials_of(context: UiContext) -> Materials:
+    """The one Materials of an app; choosers and tabs all ask for it."""
+    return Materials(context)
 
 
 def file_sha256(path: str | Path) -> str:

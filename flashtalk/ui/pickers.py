@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 
 import gradio as gr
 
+from flashtalk.errors import FlashTalkError
+from flashtalk.ui import faces
 from flashtalk.ui.components import PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.material import materials_of
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
 from flashtalk.ui.texts import Pair
 
@@ -39,7 +42,18 @@ def build_face(context: UiContext, elem_id: str, chosen: str | None = None) -> g
             elem_classes="ft-drop",
             buttons=[],
         )
+        hint = faces.build_hint()
+
+    def look(path: str | None) -> str:
+        """Open what was chosen while the visitor still decides; errors are told when the film is asked for."""
+        try:
+            portrait_HWC = materials_of(context).portrait(path)
+        except FlashTalkError:
+            portrait_HWC = None
+        return faces.hint(context.texts, None if path in pictures else portrait_HWC)
+
     _bind(buttons, pictures, portrait)
+    portrait.change(look, portrait, hint, show_progress="hidden", api_visibility="private", queue=False)
     return portrait
 
 

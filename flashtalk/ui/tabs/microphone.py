@@ -21,7 +21,7 @@ from PIL import Image
 
 from flashtalk.config_app import LiveConfig
 from flashtalk.media.segments import Segment
-from flashtalk.ui import pickers
+from flashtalk.ui import faces, pickers
 from flashtalk.ui.components import PortraitInput, SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.live import endpoint, page
@@ -114,18 +114,20 @@ def _build_own_face(context: UiContext, live: Live) -> None:
         picture = PortraitInput(
             type="filepath", sources=["upload", "webcam"], show_label=False, height=240, elem_id="ft-live-upload"
         )
+        hint = faces.build_hint()
         gr.HTML(f'<p class="ft-live-hint">{context.texts.html("live.own_hint", minutes=minutes)}</p>')
     own = gr.HTML("", elem_id="ft-live-own", apply_default_css=False)
 
-    def bring(path: str | None, request: gr.Request) -> str:
-        """Keep the visitor's picture for the live tab; gives its name and a small copy, as HTML."""
+    def bring(path: str | None, request: gr.Request) -> tuple[str, str]:
+        """Keep the visitor's picture for the live tab; its name with a small copy, and what is said of it, as HTML."""
         if not path:
-            return ""
+            return "", faces.hint(context.texts, None)
         portrait_HWC = context.door.picture(path)
         name = live.portraits.bring(portrait_HWC, owner_of(request))
-        return f'<i hidden data-portrait="{name}" data-picture="{_thumbnail(portrait_HWC)}"></i>'
+        brought = f'<i hidden data-portrait="{name}" data-picture="{_thumbnail(portrait_HWC)}"></i>'
+        return brought, faces.hint(context.texts, portrait_HWC)
 
-    picture.change(spoken(bring), picture, own, api_visibility="private", show_progress="hidden")
+    picture.change(spoken(bring), picture, [own, hint], api_visibility="private", show_progress="hidden")
 
 
 def _build_plain_mode(context: UiContext, live: Live) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from flashtalk.ui.components import SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.making import Request, Studio
-from flashtalk.ui.material import Materials
+from flashtalk.ui.material import materials_of
 from flashtalk.ui.mishaps import sentence, spoken
 from flashtalk.ui.project import read_project
 from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, speaker_for, voice_path
@@ -125,7 +126,7 @@ class _Tab:
 
     def __init__(self, context: UiContext) -> None:
         self._context = context
-        self.materials = Materials(context)
+        self.materials = materials_of(context)
         self.studio = Studio(context, self.materials, FilmStore(context))
 
     def watch(
@@ -164,14 +165,10 @@ class _Tab:
 
         return watch
 
-    def warm(self, portrait: str | None, voice: str | None) -> None:
+    def warm(self, voice: str | None) -> None:
         """Open what was chosen while the visitor still decides; errors are told when the film is asked for."""
-        for path, opened in ((portrait, self.materials.portrait), (voice, self.materials.voice)):
-            try:
-                if path:
-                    opened(path)
-            except FlashTalkError:
-                continue
+        with contextlib.suppress(FlashTalkError):
+            self.materials.voice(voice)
 
     def speak(self, text: str, portrait: str | None = None) -> str:
         """The text as a sound file, read by whom suits the face; the script says the language."""
@@ -300,8 +297,7 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     stopped = buttons.stop.click(spoken(tab.stop), None, None, cancels=running, queue=False, **page)
     # Said afterwards, so that no last word of the film comes after it.
     stopped.then(spoken(tab.say_stopped), None, outputs.status, queue=False, **page)
-    for component in inputs.files:
-        component.change(tab.warm, inputs.files, None, queue=False, **page)
+    inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
     project = inputs.panel.project
     project.upload(spoken(tab.open_project), project, filled, js=_OPENED, **page)
