@@ -105,4 +105,4 @@ class _Endpoints:
 
     def _make(self, request: Request) -> Finished:
         with self._visits.film():
-            return self._studio.make(request, self._owners.new_folder())
+            return self._studio.make(request, self._owners.new_folder)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import gradio as gr
 
@@ -80,6 +81,15 @@ class _Reel:
             yield self.segments[self.shown - 1]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A film in the making. The visitor's files are open until its project is written: their age may take them."""
+
+    film: Film
+    portrait: BinaryIO
+    voice: BinaryIO
+
+
 class _Watch:
     """What one visitor watches, from the press on, when there is no film yet. Thread-safe."""
 
@@ -133,14 +143,14 @@ class Studio:
         if watch:
             watch.end()
 
-    def make(self, request: Request, folder: Path) -> Finished:
-        """The film in `folder`, without anybody watching. Raises FlashTalkError."""
+    def make(self, request: Request, new_folder: Callable[[], Path]) -> Finished:
+        """The film in a new folder, without anybody watching. Raises FlashTalkError."""
         reel = _Reel()
-        with self._film(request, watched=False) as film:
-            for event in film:
+        with self._work(request, watched=False) as work:
+            for event in work.film:
                 if isinstance(event, Made):
                     reel.add(event)
-            return self._finish(request, film, reel, folder)
+            return self._finish(request, work, reel, new_folder())
 
     def how_alike(self, project: Project) -> Alike:
         """What a project's film, made again here, will be like. Raises ConfigError for what is not possible here."""
@@ -152,7 +162,7 @@ class Studio:
         return how_alike(project.made_with, made_with(engine.info, stream))
 
     @contextmanager
-    def _film(self, request: Request, *, watched: bool) -> Iterator[Film]:
+    def _work(self, request: Request, *, watched: bool) -> Iterator[_Work]:
         wishes = request.wishes
         order = Order(
             portrait_HWC=self._materials.portrait(request.portrait),
@@ -164,8 +174,9 @@ class Studio:
             watched=watched,
             changes=wishes.settings,
         )
-        with Film(self._context.client, order) as film:
-            yield film
+        portrait, voice = Path(request.portrait or ""), Path(request.voice or "")
+        with portrait.open("rb") as face, voice.open("rb") as sound, Film(self._context.client, order) as film:
+            yield _Work(film, face, sound)
 
     def _show(self, request: Request) -> Iterator[Update]:
         reel, watch = _Reel(), _Watch()
@@ -174,11 +185,11 @@ class Studio:
         if former:
             former.end()
         try:
-            with self._context.visits.film(_HAND_OVER_S if former else 0), self._film(request, watched=True) as film:
-                watch.begin(film)
-                yield from self._play(request, film, reel)
-                if reel.shown and reel.frames == film.frames_total:
-                    yield self._last_word(request, self._finish(request, film, reel, self._store.new()))
+            with self._context.visits.film(_HAND_OVER_S if former else 0), self._work(request, watched=True) as work:
+                watch.begin(work.film)
+                yield from self._play(request, work.film, reel)
+                if reel.shown and reel.frames == work.film.frames_total:
+                    yield self._last_word(request, self._finish(request, work, reel, self._store.new()))
         finally:
             with self._lock:
                 if self._watched.get(request.visitor) is watch:
@@ -210,12 +221,10 @@ class Studio:
         spread = self._speeds.spread(kind, guess_s=made.took_s * visitors)
         return Pace(reel.frames, film.frames_total, reel.fps, film.stream.fps, film.chunk_frames, spread)
 
-    def _finish(self, request: Request, film: Film, reel: _Reel, folder: Path) -> Finished:
-        path, project = folder / "film.mp4", folder / "film.flashtalk.json"
+    def _finish(self, request: Request, work: _Work, reel: _Reel, folder: Path) -> Finished:
+        film, path, project = work.film, folder / "film.mp4", folder / "film.flashtalk.json"
         join_segments((segment.data for segment in reel.segments), path)
-        assert request.portrait is not None
-        assert request.voice is not None
-        write_project(project, request.wishes, request.portrait, request.voice, made_with(film.model, film.stream))
+        write_project(project, request.wishes, work.portrait, work.voice, made_with(film.model, film.stream))
         film_s = reel.frames / film.stream.fps
         return Finished(path, project, film.model.fingerprint, reel.frames, film_s, reel.last_s)
 

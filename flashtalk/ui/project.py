@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from flashtalk import __version__
 from flashtalk.config import StreamConfig
@@ -77,8 +77,10 @@ def how_alike(then: Mapping[str, str], now: Mapping[str, str]) -> Alike:
     return "same" if then == now else "other_machine"
 
 
-def write_project(path: Path, wishes: Wishes, portrait: str, voice: str, made_with: Mapping[str, str]) -> None:
-    """Write the project of a film; `made_with` is what `made_with` said when it was made."""
+def write_project(
+    path: Path, wishes: Wishes, portrait: BinaryIO, voice: BinaryIO, made_with: Mapping[str, str]
+) -> None:
+    """Write the project of a film from its opened files; `made_with` is what `made_with` said when it was made."""
     tree = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -117,9 +119,11 @@ def _wishes(tree: Mapping[str, Any]) -> Wishes:
     )
 
 
-def _packed(path: str) -> dict[str, str]:
-    data = Path(path).read_bytes()
-    return {"name": Path(path).name, "sha256": file_sha256(path), "data": base64.b64encode(data).decode()}
+def _packed(file: BinaryIO) -> dict[str, str]:
+    file.seek(0)
+    data = file.read()
+    digest = hashlib.sha256(data).hexdigest()
+    return {"name": Path(file.name).name, "sha256": digest, "data": base64.b64encode(data).decode()}
 
 
 def _unpacked(tree: Mapping[str, str], folder: Path, kind: str) -> Path:

@@ -125,15 +125,15 @@ class Visitor:
 
 
 @contextmanager
-def busy_page(folder: Path, cost_s: float = 0.0, **settings: object) -> Iterator[Page]:
-    """`cost_s`: of a chunk. settings: of the serve config."""
+def busy_page(folder: Path, cost_s: float = 0.0, films: int = 3, **settings: object) -> Iterator[Page]:
+    """`cost_s`: of a chunk. films: of one visitor at once. settings: of the serve config."""
     config = load_config("cpu", {"stream.width": SIZE_PX, "stream.height": SIZE_PX, **settings})
     environment = {
         "GRADIO_TEMP_DIR": str(folder / "app" / "cache"),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000",  # a table after each call, which nobody sees
     }
-    ui = UiConfig(folder=str(folder / "app"), requests_per_minute=100_000)
+    ui = UiConfig(folder=str(folder / "app"), requests_per_minute=100_000, films_per_visitor=films)
     with mock.patch.dict("os.environ", environment), Watched(config, lambda: cost_s) as house:
         app = mount(house, ui)
         pages = next(one.app for one in app.routes if isinstance(one, Mount) and isinstance(one.app, gr.routes.App))

@@ -154,7 +154,8 @@ def test_every_text_has_both_languages() -> None:
 def test_a_project_holds_the_very_files(tmp_path: Path) -> None:
     path = tmp_path / "film.flashtalk.json"
     wishes = Wishes(prompt="hm", seed=4, model="exact", settings={"steps": 2, "fit": "cover"})
-    write_project(path, wishes, str(FACE), str(VOICE), MADE_WITH)
+    with FACE.open("rb") as face, VOICE.open("rb") as voice:
+        write_project(path, wishes, face, voice, MADE_WITH)
     (tmp_path / "in").mkdir()
     project = read_project(path, tmp_path / "in")
     assert (project.wishes, project.made_with) == (wishes, MADE_WITH)
@@ -180,7 +181,8 @@ def test_a_damaged_project_is_refused(damage: bytes, tmp_path: Path) -> None:
 def test_a_project_cannot_write_elsewhere(tmp_path: Path) -> None:
     path, home = tmp_path / "p.json", tmp_path / "home"
     home.mkdir()
-    write_project(path, Wishes(), str(FACE), str(VOICE), MADE_WITH)
+    with FACE.open("rb") as face, VOICE.open("rb") as voice:
+        write_project(path, Wishes(), face, voice, MADE_WITH)
     path.write_text(path.read_text(encoding="utf-8").replace('"anna.png"', '"../../anna.png"'), encoding="utf-8")
     project = read_project(path, home)
     assert project.portrait.parent == home

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -200,24 +201,30 @@ def test_retries_with_one_key_are_one_film_of_a_visitor(page: Page) -> None:
     assert len({re.search(r"[^/\"]+/film\.mp4", said)[0] for said in told}) == 1  # type: ignore[index]
 
 
-def test_a_visitors_next_film_takes_the_place_of_the_one_before(page: Page) -> None:
-    with page.visitor() as visitor, ThreadPoolExecutor(2) as pool:
-        usual = visitor.inputs(page.function("make_film"))
+def test_a_visitors_next_film_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    with busy_page(tmp_path, 0.4, films=1) as page, page.visitor() as visitor:
         card = page.function(CARD)
-        others = []
-        for seed in range(2):
-            data = {"data": [*usual[:3], seed, *usual[4:]]}
-            event = visitor.web.post("/gradio_api/call/make_film", json=data).json()["event_id"]
-            others.append(pool.submit(visitor.web.get, f"/gradio_api/call/make_film/{event}"))
-        wait_until(lambda: page.house.status().seats_used == 2, 20)
         for _ in range(4):
             visitor.ask(card, visitor.inputs(card)).raise_for_status()
-            wait_until(lambda: page.house.status().seats_used == 3, 20)
+            wait_until(lambda: page.house.status().seats_used == 1, 20)
         said = " ".join(map(str, visitor.told()))
-        for other in others:
-            assert "film.mp4" in other.result(60).text
-    assert "films waiting or being made" not in said
+    assert "waiting or being made" not in said
     assert len(set(re.findall(r"ft/films/([^/]+)/film\.mp4", said))) == 1, "those before ended"
+
+
+@pytest.mark.parametrize("name", ["make_film", "ft-make"])
+def test_a_film_is_finished_though_its_files_grew_too_old_meanwhile(page: Page, name: str) -> None:
+    with page.visitor() as visitor, ThreadPoolExecutor(1) as pool:
+        function = page.function(name)
+        values = visitor.inputs(function)
+        told = pool.submit(visitor.call, function, values)
+        wait_until(lambda: page.house.status().seats_used == 1, 20)
+        for value in values[:2]:
+            shutil.rmtree(Path(value["path"]).parent)
+        for folder in (page.folder / "app/cache").iterdir():
+            shutil.rmtree(folder)
+        said = told.result(60)
+    assert "film.flashtalk.json" in said, said
 
 
 def test_long_films_of_one_visitor_have_an_end_whatever_the_token(
