@@ -91,7 +91,10 @@ def test_who_guesses_the_password_is_heard_no_more() -> None:
         transport = httpx.ASGITransport(guard)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
             headers = {"cookie": f"access-token-x={cookie}"} if cookie else {}
-            return [(await web.get("/metrics", headers={b"authorization": one.encode("latin-1"), **headers})).status_code for one in words]
+            return [
+                (await web.get("/metrics", headers={b"authorization": one.encode("latin-1"), **headers})).status_code
+                for one in words
+            ]
 
     guard = Guard(behind, RateLimit(100), Login(pages, ("anna", "a long secret")))  # type: ignore[arg-type]
     right = "Basic " + base64.b64encode(b"anna:a long secret").decode()
