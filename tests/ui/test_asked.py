@@ -14,10 +14,12 @@ import gradio as gr
 import pytest
 from gradio.blocks import BlockFunction
 
+from flashtalk.config_file import load_config
 from flashtalk.errors import ConfigError, InputError
-from flashtalk.serving.asked import LARGEST_SEED, MOST_PROMPT_LETTERS
-from flashtalk.ui.settings import wishes
+from flashtalk.serving.asked import LARGEST_SEED, MOST_PROMPT_LETTERS, size_words
+from flashtalk.ui.settings import legal_sizes, wishes
 from flashtalk.ui.tabs.compare import _variant
+from tests.serving.fakes import FakeHouse
 from tests.source import demand
 from tests.ui.live_house import SIZE_PX
 from tests.ui.page_kit import FACE, VOICE, Page, Visitor, busy_page
@@ -122,6 +124,18 @@ def test_no_function_of_the_page_gives_an_engine_what_is_not_offered(page: Page,
     demand("Given to an engine:", wrong)
     assert given
     assert page.house.status().ready
+
+
+def test_the_page_offers_the_sizes_that_its_engines_take() -> None:
+    variants = {"small": {"stream.width": 192, "stream.height": 192}}
+    with FakeHouse(load_config("cpu", {"serving.variants": variants})) as client:
+        own, other = client.sizes, client.variant("small").sizes
+        assert (own[0], other[0]) == ((256, 256), (192, 192))
+        assert legal_sizes(client) == [size_words(*size) for size in dict.fromkeys([*own, *other])]
+        for engine in (client, client.variant("small")):
+            assert [engine.stream(width=width, height=height).width for width, height in engine.sizes]
+            with pytest.raises(ConfigError, match="choose one of"):
+                engine.stream(width=2048, height=2048)
 
 
 def test_a_comparison_of_which_one_half_cannot_be_makes_none(page: Page) -> None:
