@@ -103,6 +103,10 @@ class LiveConfig:
     max_session_s: float = 1800.0
     max_sessions: int = 16
     """Conversations at one time, those that wait for a seat included."""
+    per_visitor: int = 2
+    """Of them, those of one browser (one address, without its cookie)."""
+    per_address: int = 6
+    """Of them, those of all browsers and programs of one address; not counted on this machine."""
     max_waiting_s: float = 1.6
     """Sound that may wait for an engine that was held up; pauses make up for it first, then words are left out."""
     max_unsent_s: float = 3.0

@@ -1,5 +1,5 @@
 """Who asks: a browser, known by a cookie that only we can issue, or a program, which has none and is known by its
-address. Used by ui/shutters.py, owners.py and visits.py.
+address. Used by ui/shutters.py, owners.py, visits.py and live/.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Browsers:
         request = _served()
         return "" if request is None else self.known(request)
 
-    def asker(self) -> Asker:
-        """Who asks in this context."""
-        request = _served()
+    def asker(self, asked: HTTPConnection | None = None) -> Asker:
+        """Who asks: by this request, or else in this context."""
+        request = asked or _served()
         if request is None:
             return Asker()
         address = address_of(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import struct
 import threading
 import time
@@ -17,10 +18,12 @@ import numpy as np
 import uvicorn
 import websockets
 from fastapi import FastAPI
+from fastapi.requests import HTTPConnection
 
 from flashtalk.config_app import LiveConfig
 from flashtalk.errors import InputError
 from flashtalk.serving.protocol import Client
+from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live.messages import Kind
 from flashtalk.ui.live.route import live_routes
 from flashtalk.ui.live.sessions import LiveSessions
@@ -35,6 +38,11 @@ def owner_of(token: str) -> str:
     if not token.endswith(GOOD):
         raise InputError("This page is too old; load it again.", code="token_refused")
     return token
+
+
+def asker_of(asked: HTTPConnection) -> Asker:
+    """Whoever says nothing of themselves is somebody else each time, at no known address."""
+    return Asker(asked.headers.get("visitor") or secrets.token_hex(8), asked.headers.get("address", ""))
 
 
 def grey(_name: str, _owner: str) -> np.ndarray:
@@ -77,7 +85,7 @@ def serve(app: FastAPI) -> Iterator[int]:
 def live_server(client: Client, settings: LiveConfig | None = None) -> Iterator[Server]:
     sessions = LiveSessions(client, settings or LiveConfig())
     app = FastAPI()
-    app.include_router(live_routes(sessions, owner_of, grey))
+    app.include_router(live_routes(sessions, owner_of, asker_of, grey))
     with serve(app) as port:
         try:
             yield Server(port, sessions)

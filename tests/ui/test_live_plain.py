@@ -18,6 +18,7 @@ from flashtalk.errors import EngineError, InputError
 from flashtalk.media.segments import Segment
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
+from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live.messages import Kind, Outgoing, say
 from flashtalk.ui.live.plain import PIECE_S, Heard, PlainTalk, SegmentsBox, read_piece
 from flashtalk.ui.live.session import Visitor
@@ -32,7 +33,7 @@ def client(tiny_config: Config) -> Iterator[Client]:
 
 def test_segments_are_one_film_with_its_sound(client: Client) -> None:
     sessions = LiveSessions(client, LiveConfig())
-    session = sessions.open(Visitor(np.full((64, 64, 3), 99, np.uint8)), "me")
+    session = sessions.open(Visitor(np.full((64, 64, 3), 99, np.uint8)), "me", Asker())
     talk = PlainTalk(session)
     segments: list[Segment] = []
     for segment in talk.segments():

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi.requests import HTTPConnection
 from fastapi.responses import FileResponse, Response
 
 from flashtalk.errors import FlashTalkError, InputError
+from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live import messages
 from flashtalk.ui.live.messages import Hello, say
 from flashtalk.ui.live.outbox import Outbox
@@ -33,12 +35,18 @@ REFUSED, FINISHED, VANISHED, FOREIGN = 4401, 4000, 4408, 4403
 
 OwnerOf = Callable[[str], str]
 """owner(token) -> who the visitor is. Raises InputError for a token that was not issued here or is too old."""
+AskerOf = Callable[[HTTPConnection], Asker]
+"""asker(socket) -> whom its conversation is counted for, whatever the token."""
 FindPortrait = Callable[[str, str], np.ndarray]
 """portrait(name, owner) -> RGB uint8 [H, W, 3]. Raises InputError."""
 
 
 def live_routes(
-    sessions: LiveSessions, owner_of: OwnerOf, portrait: FindPortrait, voices: Path | None = None
+    sessions: LiveSessions,
+    owner_of: OwnerOf,
+    asker_of: AskerOf,
+    portrait: FindPortrait,
+    voices: Path | None = None,
 ) -> APIRouter:
     """`/live/socket`, `/live/static/...`, and `/live/voices/...`: sample voices, the wav files in `voices`."""
     router = APIRouter(prefix="/live")
@@ -52,6 +60,11 @@ def live_routes(
             return Response(status_code=404)
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
 
+    def find_or_open(hello: Hello, asked: HTTPConnection) -> LiveSession:
+        owner = owner_of(hello.token)
+        found = sessions.find(hello.resume, owner) if hello.resume else None
+        return found or sessions.open(Visitor(portrait(hello.portrait, owner), hello.prompt), owner, asker_of(asked))
+
     @router.websocket("/socket")
     async def socket(websocket: WebSocket) -> None:
         if not same_site(websocket):
@@ -59,7 +72,7 @@ def live_routes(
             return
         await websocket.accept()
         with suppress(WebSocketDisconnect, RuntimeError):  # RuntimeError: starlette, when the socket is closed already
-            await _converse(websocket, sessions, owner_of, portrait)
+            await _converse(websocket, sessions, find_or_open)
 
     return router
 
@@ -72,11 +85,13 @@ def same_site(websocket: WebSocket) -> bool:
     return origin is None or urlsplit(origin).netloc in ours
 
 
-async def _converse(websocket: WebSocket, sessions: LiveSessions, owner_of: OwnerOf, portrait: FindPortrait) -> None:
+async def _converse(
+    websocket: WebSocket, sessions: LiveSessions, find_or_open: Callable[[Hello, HTTPConnection], LiveSession]
+) -> None:
     try:
         text = await asyncio.wait_for(websocket.receive_text(), HELLO_S)
         hello = messages.hello(messages.words(text))
-        session = await asyncio.to_thread(_find_or_open, sessions, hello, owner_of(hello.token), portrait)
+        session = await asyncio.to_thread(find_or_open, hello, websocket)
     except (FlashTalkError, TimeoutError, KeyError) as error:  # KeyError: starlette, for bytes in place of text
         known = (
             error if isinstance(error, FlashTalkError) else InputError("The page said nothing.", code="live_message")
@@ -95,11 +110,6 @@ async def _converse(websocket: WebSocket, sessions: LiveSessions, owner_of: Owne
         outbox.close()
         with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
             await asyncio.wait_for(sender, _LAST_WORDS_S)
-
-
-def _find_or_open(sessions: LiveSessions, hello: Hello, owner: str, portrait: FindPortrait) -> LiveSession:
-    found = sessions.find(hello.resume, owner) if hello.resume else None
-    return found or sessions.open(Visitor(portrait(hello.portrait, owner), hello.prompt), owner)
 
 
 async def _send(websocket: WebSocket, outbox: Outbox) -> None:

@@ -117,6 +117,11 @@ class LiveSession:
         return not self._thread.is_alive()
 
     @property
+    def alone(self) -> bool:
+        """Whether it waits for its browser to come back."""
+        return self._outbox is None and not self._orders
+
+    @property
     def ended(self) -> bool:
         """Whether it is over."""
         return self._closing or not self._thread.is_alive()

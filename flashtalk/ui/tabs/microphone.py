@@ -82,7 +82,7 @@ def routes(context: UiContext) -> APIRouter:
 
     router = APIRouter(lifespan=lifespan)
     voices = context.assets / "speech"
-    router.include_router(live_routes(live.sessions, live.owner, live.portraits.find, voices))
+    router.include_router(live_routes(live.sessions, live.owner, context.browsers.asker, live.portraits.find, voices))
     return router
 
 
@@ -141,7 +141,8 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
     def talk(name: str, request: gr.Request) -> Iterator[Segment]:
         """A live conversation as one film, until the microphone stops."""
         owner = owner_of(request)
-        session = live.sessions.open(Visitor(live.portraits.find(name, owner), burst_s=PIECE_S), owner)
+        visitor = Visitor(live.portraits.find(name, owner), burst_s=PIECE_S)
+        session = live.sessions.open(visitor, owner, context.browsers.asker())
         live.plain[owner] = talking = PlainTalk(session)
         try:
             yield from talking.segments()

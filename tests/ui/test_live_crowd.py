@@ -1,0 +1,109 @@
+"""Who asks for one conversation too many is refused, and nobody else: counted by browser and by address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import websockets
+
+from flashtalk.config_app import LiveConfig
+from flashtalk.errors import Overloaded
+from flashtalk.ui.browsers import Asker
+from flashtalk.ui.live.outbox import Outbox
+from flashtalk.ui.live.pictures import FramePacker
+from flashtalk.ui.live.session import LiveSession, Visitor
+from flashtalk.ui.live.sessions import LiveSessions
+from flashtalk.ui.why import CHINESE
+from tests.ui.live_kit import wait_until
+from tests.ui.page_kit import Page, busy_page
+from tests.ui.page_kit import Visitor as Browser
+
+ABOUT = Visitor(np.full((64, 64, 3), 128, np.uint8))
+MOST = LiveConfig.per_visitor
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with busy_page(tmp_path_factory.mktemp("live"), 0.15, **{"serving.seats": 8}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sessions(page: Page) -> Iterator[LiveSessions]:
+    opened = LiveSessions(page.house, LiveConfig(per_visitor=2, per_address=3))
+    yield opened
+    opened.close()
+
+
+def heard(session: LiveSession) -> LiveSession:
+    """With a browser that listens."""
+    session.attach(Outbox(asyncio.new_event_loop(), window_s=1, late_s=1), FramePacker)
+    wait_until(lambda: session._outbox is not None, 5)
+    return session
+
+
+def test_one_more_conversation_of_a_visitor_is_refused_and_not_that_of_another(sessions: LiveSessions) -> None:
+    anna = Asker("anna")
+    first, _second = [heard(sessions.open(ABOUT, f"page {number}", anna)) for number in range(2)]
+    with pytest.raises(Overloaded, match="You have 2 live conversations") as refused:
+        sessions.open(ABOUT, "page 2", anna)
+    assert refused.value.code in CHINESE
+    heard(sessions.open(ABOUT, "page 3", Asker("bruno")))
+    assert sessions.find(first.key, "page 0") is first, "to come back is no new one"
+    sessions.open(ABOUT, "page 1", anna)
+    assert sessions.count == 3, "a page's next conversation takes the place of the one before"
+
+
+def test_an_address_has_an_end_too_but_not_one_that_many_share_unknown(sessions: LiveSessions) -> None:
+    for number in range(3):
+        heard(sessions.open(ABOUT, f"page {number}", Asker(f"visitor {number}", "home")))
+    with pytest.raises(Overloaded, match="Your address has 3 live conversations"):
+        sessions.open(ABOUT, "page 3", Asker("visitor 3", "home"))
+    for number in range(4, 8):
+        sessions.open(ABOUT, f"page {number}", Asker(f"visitor {number}"))
+
+
+def test_a_conversation_that_waits_for_a_page_that_was_loaded_anew_gives_way(sessions: LiveSessions) -> None:
+    anna = Asker("anna")
+    stays, left = [heard(sessions.open(ABOUT, f"page {number}", anna)) for number in range(2)]
+    assert left._outbox is not None
+    left.detach(left._outbox)
+    wait_until(lambda: left.alone, 5)
+    sessions.open(ABOUT, "page 2", anna)
+    assert left.ended
+    assert not stays.ended
+
+
+async def first_words(page: Page, who: list[Browser]) -> list[dict[str, Any]]:
+    """What each hears first, all of them staying."""
+    told = []
+    async with AsyncExitStack() as sockets:
+        for number, visitor in enumerate(who):
+            function = page.function("open_live")
+            window = replace(visitor, session=f"{visitor.session}{number}")
+            values = [None, "omar", "", "webcodecs"]
+            said = await asyncio.to_thread(window.call, function, values)
+            hello = re.search(r'"hello": (\{[^{}]*\})', said)
+            assert hello, said
+            cookies = "; ".join(f"{one.name}={one.value}" for one in visitor.web.cookies.jar)
+            address = f"ws{page.address[4:]}/live/socket"
+            socket = await sockets.enter_async_context(
+                websockets.connect(address, additional_headers={"cookie": cookies})
+            )
+            await socket.send(hello[1])
+            told.append(json.loads(await asyncio.wait_for(socket.recv(), 20)))
+    return told
+
+
+def test_the_socket_counts_by_the_browsers_cookie(page: Page) -> None:
+    with page.visitor() as greedy, page.visitor() as other:
+        told = asyncio.run(first_words(page, [greedy] * (MOST + 1) + [other]))
+    assert [one.get("code") for one in told] == [None] * MOST + ["live_enough", None], told
