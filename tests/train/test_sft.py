@@ -114,12 +114,15 @@ def test_motion_is_the_chunks_own_or_what_a_stream_hands_over(
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_what_is_handed_over_is_what_a_stream_would_hand_over(tiny_config: Config, chunks: int) -> None:
+def test_what_is_handed_over_is_what_a_stream_would_hand_over(
+    tiny_config: Config, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codec, frames = get_module(tiny_config.model, "codec", CPU), tiny_config.stream.motion_frames
     assert isinstance(codec, LightCodec)
-    pool = random_pool(tiny_config, clips=2, chunks=chunks)
+    monkeypatch.setattr("train.sft._CLIPS_AT_ONCE", 2)
+    pool = random_pool(tiny_config, clips=3, chunks=chunks)
     handed = handed_latents(pool, codec, frames)
-    assert handed.shape == (2, chunks, *pool.latents_NKCTHW.shape[2:3], MOTION, *pool.latents_NKCTHW.shape[4:])
+    assert handed.shape == (3, chunks, *pool.latents_NKCTHW.shape[2:3], MOTION, *pool.latents_NKCTHW.shape[4:])
     assert torch.equal(handed[:, 0], pool.latents_NKCTHW[:, 0, :, :MOTION])
     for k in range(1, chunks):
         shown = codec.decode(pool.latents_NKCTHW[:, k - 1])
