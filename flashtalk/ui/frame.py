@@ -100,7 +100,7 @@ GRADIO: dict[str, Pair] = {
         "The server has no room for this file just now; try a smaller one, or later.",
         "服务器目前没有空间存放该文件，请换一个较小的文件，或稍后再试。",
     ),
-    "Log in first.": ("You are not logged in any more; load the page again.", "登录已失效，请重新加载页面。"),
+    "Log in first.": house.TEXTS["house.locked"],
     "Another site sent this.*": ("Another site sent this; open the page itself.", "请求来自其他网站，请打开本页面。"),
     "Files are taken as uploads only.*": ("Only uploaded files are taken.", "只接受上传的文件，不接受网址。"),
     "There is no such file.*": ("This file is not there any more; choose it again.", "该文件已不存在，请重新选择。"),

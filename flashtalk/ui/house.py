@@ -29,8 +29,9 @@ TEXTS: dict[str, Pair] = {
         "已中断：服务器已断开，恢复后请重新开始。",
     ),
     "house.lost": ("The server does not answer; this page keeps trying.", "服务器无响应，页面正在重试。"),
+    "house.locked": ("You are not logged in any more; load the page again.", "登录已失效，请重新加载页面。"),
 }
-_LINES = ("waking", "full", "lost", "cut")
+_LINES = ("waking", "full", "lost", "locked", "cut")
 """cut is for the status lines of films, see static/house.js; the others are states of the house."""
 _NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 

@@ -38,11 +38,11 @@ const does = {
   poll: async (state, made_s) => {
     if (!films.length) films = [film(made_s)];
     films[0].dataset.madeS = made_s;
-    answers.push(state === "lost" ? null : { ok: true, json: async () => ({ state }) });
+    answers.push(state === "lost" ? null : { ok: state !== 401, status: state, json: async () => ({ state }) });
     time = due.at;
     due.act();
     await new Promise(setImmediate);
-    return films[0].busy;
+    return [films[0].busy, notice.dataset.state];
   },
 };
 

@@ -53,16 +53,36 @@ def test_whichever_was_done_last_speaks_and_the_page_says_so(acts: list[Any], sp
 
 
 @pytest.mark.parametrize(
-    ("polls", "goes_on"),
+    ("polls", "left"),
     [
-        ([("lost", 1)], True),
-        ([("lost", 1), ("ready", 1), ("lost", 1), ("full", 1)], True),
-        ([("lost", 1), ("lost", 1)], False),
-        ([("lost", 1), ("lost", 2), ("lost", 3)], True),
-        ([("lost", 1), ("lost", 2), ("lost", 2)], False),
+        ([("lost", 1)], [True, "lost"]),
+        ([("lost", 1), ("ready", 1), ("lost", 1), ("full", 1)], [True, "full"]),
+        ([("lost", 1), ("lost", 1)], [False, "lost"]),
+        ([("lost", 1), ("lost", 2), ("lost", 3)], [True, "lost"]),
+        ([("lost", 1), ("lost", 2), ("lost", 2)], [False, "lost"]),
+        # A server that began anew knows no login any more.
+        ([("lost", 1), (401, 1)], [False, "locked"]),
     ],
 )
 def test_a_film_is_cut_when_two_answers_in_a_row_are_lost_and_it_stands_still(
-    polls: list[tuple[str, int]], goes_on: bool
+    polls: list[tuple[str | int, int]], left: list[Any]
 ) -> None:
-    assert played("house.js", *(["poll", *poll] for poll in polls))[-1] is goes_on
+    assert played("house.js", *(["poll", *poll] for poll in polls))[-1] == left
+
+
+WAKING = """
+const page = { lang: "" }, asked = [];
+globalThis.location = { search: "", reload: () => process.stdout.write(page.lang + " " + asked.length) };
+globalThis.document = { documentElement: page };
+Object.defineProperty(globalThis, "navigator", { value: { language: "zh-CN" } });
+const get = () => { throw new DOMException("denied", "SecurityError"); };
+Object.defineProperty(globalThis, "localStorage", { get });
+globalThis.setTimeout = (act) => setImmediate(act);
+globalThis.fetch = async (what) => ({ text: async () => (asked.push(what) > 2 ? "live" : "starting") });
+"""
+
+
+def test_the_waking_page_goes_on_in_a_browser_that_keeps_nothing() -> None:
+    script = (STATIC / "waking.html").read_text("utf-8").split("<script>")[1].split("</script>")[0]
+    done = subprocess.run([node(), "--eval", WAKING + script], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "zh 3"), done.stderr

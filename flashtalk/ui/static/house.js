@@ -18,7 +18,7 @@ function doubt(lines) {
 }
 
 function show(house) {
-  doubt(house.state === "lost" ? document.querySelectorAll(".ft-status.ft-busy") : []);
+  doubt(["lost", "locked"].includes(house.state) ? document.querySelectorAll(".ft-status.ft-busy") : []);
   for (const place of notice.querySelectorAll("[data-figure]")) place.textContent = house[place.dataset.figure] ?? "–";
   if (notice.dataset.state !== house.state) notice.dataset.state = document.documentElement.dataset.house = house.state;
 }
@@ -27,7 +27,7 @@ async function look() {
   if (!document.hidden) {
     const answer = await fetch("ft/house", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
     const house = answer?.ok ? await answer.json().catch(() => null) : null;
-    show(house ?? { state: answer?.status === 503 ? "waking" : "lost" });
+    show(house ?? { state: { 503: "waking", 401: "locked" }[answer?.status] ?? "lost" });
   }
   setTimeout(look, HOUSE_MS);
 }
