@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 EVERYWHERE = "0.0.0.0"
 LOCAL = UiConfig().host
 MESSAGE_BYTES = 1 << 20
+SPACE_PROXIES = "127.0.0.0/8,::1,10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+"""All visitors of a Space come through proxies inside its network, which add whom they ask for to a header. The last
+address there that is none of theirs is the visitor's, which limits count by; those before it anybody can write."""
 GRACE_S = 1
 """Answers under way may go on for so long after Ctrl-C."""
 
@@ -220,8 +223,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if "SPACE_ID" in os.environ:
-        # All visitors of a Space come through its proxy; their own addresses, which limits count by, are in its header.
-        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
     command = typer.main.get_command(app)
     sys.exit(run_and_translate(lambda: command(args=arguments, prog_name="app.py")))
 

@@ -12,6 +12,14 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from flashtalk.errors import InputError
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.texts import Pair, language_of
+
+TEXTS: dict[str, Pair] = {
+    "films.gone": (
+        "This film is not here any more: films are kept for a while only. Make it again.",
+        "该视频已不存在（视频只保留一段时间），请重新生成。",
+    ),
+}
 
 _PURPOSE = "film"
 _NAMES = {"film.mp4": "video/mp4", "film.flashtalk.json": "application/json"}
@@ -42,10 +50,11 @@ class FilmStore:
         router = fastapi.APIRouter()
 
         @router.get("/ft/films/{token}/{name}")
-        def film(token: str, name: str) -> Response:
+        def film(token: str, name: str, asked: fastapi.Request) -> Response:
             path = self._find(token, name)
             if path is None:
-                return PlainTextResponse("There is no such film (any more).", status_code=404)
+                words = self._context.texts.say("films.gone", language_of(asked))
+                return PlainTextResponse(words, status_code=404, headers={"Cache-Control": "no-store"})
             return FileResponse(path, media_type=_NAMES[name], filename=f"flashtalk-{path.parent.name[:6]}{name[4:]}")
 
         return router

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 import gradio as gr
+from fastapi.requests import HTTPConnection
 from gradio.i18n import I18nData
 
 Pair = tuple[str, str]
@@ -50,7 +51,7 @@ class Texts:
         return gr.I18n(en=en, zh=zh, **{"zh-CN": zh, "zh-TW": zh})
 
 
-def language_of(request: gr.Request | None) -> str:
+def language_of(request: HTTPConnection | gr.Request | None) -> str:
     """What the visitor reads: the page's own switch (address or cookie), else the browser's wish, else English."""
     if request is None or not hasattr(request, "headers"):
         return LANGUAGES[0]

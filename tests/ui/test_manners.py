@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 import fastapi
 import httpx
@@ -23,8 +24,10 @@ import psutil
 import pytest
 import websockets
 import yaml
+from fastapi.requests import Request
 from gradio_client import Client as Remote
 from typer.testing import CliRunner
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import app as command
 from flashtalk.config import DEFAULT_SERVE_CONFIG
@@ -32,6 +35,7 @@ from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
 from flashtalk.errors import CheckpointError, ConfigError
 from flashtalk.serving.protocol import ServiceStatus
 from flashtalk.ui import build, frame, house, mishaps
+from flashtalk.ui.browsers import address_of
 from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.guard import _OPEN, _OPEN_FOLDERS
 from flashtalk.ui.live.page import STATUS
@@ -133,6 +137,29 @@ def test_strangers_are_asked_for_a_password(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
     hosted = command._doors(**ask)
     assert (hosted.host, hosted.port, hosted.exactly) == ("0.0.0.0", 7861, True)
+
+
+def test_a_spaces_visitor_is_who_its_proxies_say_and_not_what_the_visitor_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "somebody/talk")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS")  # and afterwards it is as it was
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    seen = []
+
+    async def behind(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(address_of(Request(scope)))
+
+    proxied: Any = ProxyHeadersMiddleware(behind, os.environ["FORWARDED_ALLOW_IPS"])
+
+    def ask(peer: str, told: str) -> None:
+        headers = [(b"x-forwarded-for", told.encode())]
+        asyncio.run(proxied({"type": "http", "client": (peer, 9), "headers": headers}, None, None))
+
+    for told in ("203.0.113.7", "192.0.2.1, 203.0.113.7", "10.0.0.9, 192.0.2.1,203.0.113.7, 10.16.3.4"):
+        ask("10.16.1.2", told)
+    ask("198.51.100.9", "192.0.2.1")
+    assert seen == ["203.0.113.7"] * 3 + ["198.51.100.9"]
 
 
 def test_others_are_told_an_address_that_they_can_use(monkeypatch: pytest.MonkeyPatch) -> None:

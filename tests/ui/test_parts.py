@@ -8,15 +8,19 @@ from pathlib import Path
 
 import fastapi
 import gradio as gr
+import httpx
 import numpy as np
 import pytest
 from gradio.context import LocalContext
 
 import app
+from flashtalk.config_app import UiConfig
+from flashtalk.config_file import load_config
 from flashtalk.errors import ConfigError, InputError, Overloaded
 from flashtalk.media import speak
 from flashtalk.media.audio import read_audio_all
 from flashtalk.ui import build
+from flashtalk.ui.films import FilmStore
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.once import Once
@@ -24,8 +28,9 @@ from flashtalk.ui.project import Wishes, how_alike, read_project, write_project
 from flashtalk.ui.samples import speaker_for
 from flashtalk.ui.tokens import Tokens, load_tokens
 from flashtalk.ui.why import CHINESE
+from tests.serving.fakes import FakeHouse
 from tests.source import ROOT
-from tests.ui.live_kit import wait_until
+from tests.ui.live_kit import serve, wait_until
 
 ASSETS = ROOT / "assets"
 FACE, VOICE = ROOT / "assets/portraits/anna.png", ROOT / "assets/speech/hello.wav"
@@ -141,6 +146,34 @@ def test_a_rate_is_for_each_address() -> None:
     rate = RateLimit(3)
     assert [rate.allows("a") for _ in range(4)] == [True, True, True, False]
     assert rate.allows("b")
+
+
+def test_no_function_that_gradio_calls_tells_an_error_raw(tmp_path: Path) -> None:
+    with FakeHouse(load_config("cpu")) as client:
+        blocks = build.build_app(client, UiConfig(folder=str(tmp_path)))
+    told = {f"{call.fn.__module__}.{call.fn.__qualname__}": call.fn for call in blocks.fns.values() if call.fn}
+    assert len(told) > 15
+    raw = {name for name, function in told.items() if not hasattr(function, "__wrapped__")}
+    assert raw == {"flashtalk.ui.pickers._giver.<locals>.<lambda>"}, "spoken() says the others' errors"
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"accept-language": "zh-CN,zh;q=0.9"}, "该视频已不存在"),
+        ({"cookie": "flashtalk_language=zh"}, "该视频已不存在"),
+        ({}, "This film is not here any more"),
+    ],
+)
+def test_a_link_to_a_film_that_is_gone_says_so_in_the_visitors_language(
+    tmp_path: Path, headers: dict[str, str], words: str
+) -> None:
+    with FakeHouse(load_config("cpu")) as client:
+        films = FilmStore(build.make_context(client, UiConfig(folder=str(tmp_path))))
+        with serve(fastapi.FastAPI(routes=films.routes().routes)) as port:
+            link = f"http://127.0.0.1:{port}/{films.address(films.new() / 'film.mp4')}"
+            answer = httpx.get(link, headers=headers)
+    assert (answer.status_code, answer.text[: len(words)]) == (404, words)
 
 
 def test_every_text_has_both_languages() -> None:

@@ -105,7 +105,7 @@ def build(context: UiContext) -> None:
         return f'<i hidden data-token="{live.pass_for(owner_of(request))}"></i>'
 
     token = gr.HTML("", elem_id="ft-live-pass", apply_default_css=False)
-    gr.on(None, hand_pass, None, token, api_visibility="private", show_progress="hidden", queue=False)
+    gr.on(None, spoken(hand_pass), None, token, api_visibility="private", show_progress="hidden", queue=False)
 
 
 def _build_own_face(context: UiContext, live: Live) -> None:

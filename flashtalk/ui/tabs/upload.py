@@ -12,10 +12,9 @@ import gradio as gr
 
 from flashtalk.errors import FlashTalkError
 from flashtalk.media import speak
-from flashtalk.ui import film_endpoints, pickers, settings, status
+from flashtalk.ui import film_endpoints, films, pickers, settings, status
 from flashtalk.ui.components import SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.films import FilmStore
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
 from flashtalk.ui.mishaps import sentence, spoken
@@ -73,6 +72,7 @@ TEXTS: dict[str, Pair] = {
         "The project is open, but its model “{model}” is not here; the one that serves is chosen instead.",
         "项目已打开，但此处没有其模型“{model}”，已改用当前模型。",
     ),
+    **films.TEXTS,
 }
 
 _PENDING = "(face, voice, _, ...rest) => [face, voice, window.flashtalkTyped?.pending() ?? '', ...rest]"
@@ -127,7 +127,7 @@ class _Tab:
     def __init__(self, context: UiContext) -> None:
         self._context = context
         self.materials = materials_of(context)
-        self.studio = Studio(context, self.materials, FilmStore(context))
+        self.studio = Studio(context, self.materials, films.FilmStore(context))
 
     def watch(
         self, request: gr.Request, portrait: str | None, voice: str | None, typed: str, *values: Any
@@ -212,7 +212,7 @@ def build(context: UiContext) -> None:
 
 def routes(context: UiContext) -> fastapi.APIRouter:
     """Finished films."""
-    return FilmStore(context).routes()
+    return films.FilmStore(context).routes()
 
 
 def _build_cards(context: UiContext) -> list[gr.Button]:
@@ -297,7 +297,7 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     stopped = buttons.stop.click(spoken(tab.stop), None, None, cancels=running, queue=False, **page)
     # Said afterwards, so that no last word of the film comes after it.
     stopped.then(spoken(tab.say_stopped), None, outputs.status, queue=False, **page)
-    inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
+    inputs.voice.change(spoken(tab.warm), inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
     project = inputs.panel.project
     project.upload(spoken(tab.open_project), project, filled, js=_OPENED, **page)
