@@ -11,9 +11,12 @@ import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fastapi.requests import HTTPConnection
+from fastapi import HTTPException
+from fastapi.requests import HTTPConnection, Request
 from fastapi.responses import Response
 from gradio.routes import App
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from flashtalk.ui.browsers import address_of
 from flashtalk.ui.limits import RateLimit
@@ -34,7 +37,13 @@ _COSTLY = (
     "/gradio_api/run/",
     "/ft/jobs/",
 )
+_LOGIN = "/login"
+_LOGIN_MAX_BYTES = 4096
 _WRONG_PER_MINUTE = 10
+"""Passwords under one name, from one address."""
+_WRONG_PER_MINUTE_OF_ADDRESS = 60
+"""Under all names; many people may share an address."""
+_NAME_LETTERS = 64
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -54,14 +63,28 @@ class Login:
         names = (f"access-token-{self._pages.cookie_id}", f"access-token-unsecure-{self._pages.cookie_id}")
         return any(asked.cookies.get(name) in self._pages.tokens for name in names)
 
-    def is_told(self, asked: HTTPConnection) -> bool:
-        """Whether the password is in this very request."""
-        kind, _, told = asked.headers.get("authorization", "").partition(" ")
-        try:
-            given = base64.b64decode(told, validate=True) if kind.lower() == "basic" else b""
-        except ValueError:
-            return False
+    def accepts(self, given: bytes) -> bool:
+        """Whether `name:password` is the right one."""
         return hmac.compare_digest(given, self._wanted)
+
+
+class Guesses:
+    """Who guesses is soon heard no more, so that the right guess is as good as a wrong one: nobody of that address
+    under that name, and after more wrong ones under any. All ways to tell a password count together.
+    """
+
+    def __init__(self) -> None:
+        self._of_name = RateLimit(_WRONG_PER_MINUTE)
+        self._of_address = RateLimit(_WRONG_PER_MINUTE_OF_ADDRESS)
+
+    def are_too_many(self, address: str, name: str) -> bool:
+        """Whether a password is not even looked at."""
+        return not (self._of_name.would_allow(_key(address, name)) and self._of_address.would_allow(address))
+
+    def add(self, address: str, name: str) -> None:
+        """A wrong one."""
+        self._of_name.allows(_key(address, name))
+        self._of_address.allows(address)
 
 
 class Guard:
@@ -71,7 +94,7 @@ class Guard:
         self._app = app
         self._rate = rate
         self._login = login
-        self._wrong = RateLimit(_WRONG_PER_MINUTE)
+        self._guesses = Guesses()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request, as ASGI wants it."""
@@ -85,6 +108,8 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(HTTPConnection(scope))
+        if refusal is None and self._login and scope["path"] == _LOGIN and scope.get("method") == "POST":
+            refusal, receive = await self._checked_login(Request(scope, receive), self._login)
         if refusal is None:
             await self._app(scope, receive, send_with_headers)
         elif scope["type"] == "http":
@@ -103,14 +128,55 @@ class Guard:
         return None
 
     def _no_password(self, asked: HTTPConnection, login: Login) -> Response | None:
-        """Who guesses is soon heard no more, so that the right guess is as good as a wrong one."""
         if login.knows(asked):
             return None
-        address, tries = address_of(asked), "authorization" in asked.headers
-        if tries and not self._wrong.would_allow(address):
-            return refused(asked, 429, "Too many wrong passwords from your address; wait a minute.")
-        if login.is_told(asked):
-            return None
-        if tries:
-            self._wrong.allows(address)
-        return refused(asked, 401, "Log in first.")
+        if "authorization" not in asked.headers:
+            return refused(asked, 401, "Log in first.")
+        refusal, is_right = self._tried(asked, _told(asked), login)
+        return refusal if refusal or is_right else refused(asked, 401, "Log in first.")
+
+    async def _checked_login(self, asked: Request, login: Login) -> tuple[Response | None, Receive]:
+        """The page's own form, which Gradio answers; and its body once more for Gradio."""
+        body = b""
+        try:
+            async for part in asked.stream():
+                body += part
+                if len(body) > _LOGIN_MAX_BYTES:
+                    return refused(asked, 413, "This request is too long."), asked.receive
+            form = await Request(asked.scope, _again(body)).form()
+        except (ClientDisconnect, HTTPException, MultiPartException, ValueError, LookupError):
+            return refused(asked, 400, "The request broke off."), asked.receive
+        told = f"{str(form.get('username', '')).strip()}:{form.get('password', '')}"
+        return self._tried(asked, told.encode(errors="replace"), login)[0], _again(body, asked.receive)
+
+    def _tried(self, asked: HTTPConnection, told: bytes, login: Login) -> tuple[Response | None, bool]:
+        """Why `name:password` is not heard, or None; and whether it is right."""
+        address, name = address_of(asked), told.partition(b":")[0].decode(errors="replace")
+        if self._guesses.are_too_many(address, name):
+            return refused(asked, 429, "Too many wrong passwords from your address; wait a minute."), False
+        is_right = login.accepts(told)
+        if not is_right:
+            self._guesses.add(address, name)
+        return None, is_right
+
+
+def _key(address: str, name: str) -> str:
+    return f"{address} {name[:_NAME_LETTERS]}"
+
+
+def _told(asked: HTTPConnection) -> bytes:
+    """What HTTP Basic says, name:password; nothing for what is none."""
+    kind, _, told = asked.headers.get("authorization", "").partition(" ")
+    try:
+        return base64.b64decode(told, validate=True) if kind.lower() == "basic" else b""
+    except ValueError:
+        return b""
+
+
+def _again(body: bytes, then: Receive | None = None) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return waiting.pop() if waiting or then is None else await then()
+
+    return receive

@@ -14,6 +14,7 @@ import fastapi
 import gradio as gr
 import httpx
 import pytest
+from fastapi.requests import Request
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 
@@ -81,7 +82,7 @@ def test_who_asks_too_often_is_told_so_in_json() -> None:
 
 
 def test_who_guesses_the_password_is_heard_no_more() -> None:
-    """Not even with the right one; who has logged in is."""
+    """Not even with the right one under that name; who has logged in is, and for a while others of that address."""
     pages = SimpleNamespace(cookie_id="x", tokens={"known": "anna"})
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
@@ -97,11 +98,45 @@ def test_who_guesses_the_password_is_heard_no_more() -> None:
             ]
 
     guard = Guard(behind, RateLimit(100), Login(pages, ("anna", "a long secret")))  # type: ignore[arg-type]
-    right = "Basic " + base64.b64encode(b"anna:a long secret").decode()
+    right = basic("anna:a long secret")
     assert asyncio.run(ask([right] * 30)) == [200] * 30
-    assert asyncio.run(ask(["Basic é", "Basic !", *["Basic YTpi"] * 8])) == [401] * 10
-    assert asyncio.run(ask(["Basic YTpi", right])) == [429, 429]
+    assert asyncio.run(ask(["Basic é", "Basic !", *[basic("bruno:b")] * 10])) == [401] * 12
+    assert asyncio.run(ask([basic("bruno:b"), right])) == [429, 200]
+    assert asyncio.run(ask([*[basic("anna:b")] * 10, right])) == [401] * 10 + [429]
     assert asyncio.run(ask([right], cookie="known")) == [200]
+    assert asyncio.run(ask([basic(f"name {number}:b") for number in range(39)])) == [401] * 38 + [429]
+
+
+def test_the_pages_form_and_programs_guess_one_password_together() -> None:
+    pages = SimpleNamespace(cookie_id="x", tokens={})
+    heard: list[bytes] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        heard.append(await Request(scope, receive).body())
+        await httpx_ok(send)
+
+    async def ask(password: str, *, form: bool, name: str = "anna") -> int:
+        transport = httpx.ASGITransport(guard)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
+            given = {"username": (None, f" {name} "), "password": (None, password)}
+            if form:
+                return (await web.post("/login", files=given)).status_code
+            return (await web.get("/metrics", headers={"authorization": basic(f"{name}:{password}")})).status_code
+
+    guard = Guard(behind, RateLimit(1000), Login(pages, ("anna", "a long secret")))  # type: ignore[arg-type]
+    assert {asyncio.run(ask("a long secret", form=True)) for _ in range(20)} == {200}
+    assert {asyncio.run(ask("a guess", form=True)) for _ in range(9)} == {200}, "Gradio says that it is wrong"
+    assert len(heard) == 29
+    assert all(b"a guess" in body for body in heard[20:]), "Gradio gets the form whole"
+    assert [asyncio.run(ask("a guess", form=False)) for _ in range(2)] == [401, 429]
+    assert [asyncio.run(ask("a long secret", form=form)) for form in (True, False)] == [429, 429]
+    assert len(heard) == 29
+    assert asyncio.run(ask("b" * 5000, form=True)) == 413
+    assert asyncio.run(ask("b", form=True, name="bruno")) == 200
+
+
+def basic(told: str) -> str:
+    return "Basic " + base64.b64encode(told.encode()).decode()
 
 
 def test_gradios_client_shows_the_sentence_of_a_refusal(tmp_path: Path) -> None:
