@@ -58,7 +58,7 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     opener, uploads, tokens = Door(door), Path(gr.utils.get_upload_folder()), load_tokens(folder)
     browsers = Browsers(tokens)
-    owners = Owners(uploads, browsers)
+    owners = Owners(uploads, browsers, _shipped(ASSETS))
     cleaner = Cleaner(_rules(opener.config, uploads, folder))
     cleaner.also(owners.forget_gone)
     return UiContext(
@@ -81,7 +81,7 @@ def build_app(client: Client, settings: UiConfig, context: UiContext | None = No
     """All tabs as Gradio Blocks."""
     context = context or make_context(client, settings)
     # What ships with the app is served from where it lies, never copied among the visitors' files, which are removed.
-    gr.set_static_paths([context.assets / "portraits", context.assets / "speech"])
+    gr.set_static_paths([*_shipped(context.assets)])
     with gr.Blocks(title="FlashTalk", analytics_enabled=False) as blocks:
         frame.build_header(context)
         with gr.Tabs(elem_id="ft-tabs"):
@@ -134,10 +134,15 @@ def mount(
         css_paths=[theme.STATIC / "style.css"],
     )
     pages = next(route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
-    app.add_middleware(Shutters, browsers=context.browsers, owners=context.owners)
+    app.add_middleware(Shutters, browsers=context.browsers, owners=context.owners, below=settings.root_path or "")
     app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
     app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None)
     return app
+
+
+def _shipped(assets: Path) -> tuple[Path, ...]:
+    """Samples that visitors may name in calls."""
+    return assets / "portraits", assets / "speech"
 
 
 def _rules(ages: DoorConfig, uploads: Path, folder: Path) -> tuple[Rule, ...]:

@@ -1,4 +1,5 @@
-"""Whose browser brought a file, or asked for it: to others its address gives nothing, wherever they have it from.
+"""Whose browser brought a file, or asked for it: to others its address gives nothing, wherever they have it from; nor
+does that of any file elsewhere, what ships with the app excepted.
 
 For ui/shutters.py. Gradio keeps what visitors bring in one folder; each folder in it is somebody's here, and one that
 is nobody's, such as those of an app that ended, is shut. Programs have no cookie to be known by: what they bring and
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ _PATH_MAX_LETTERS = 4096
 
 
 class Owners:
-    """Of files in the folder `uploads`. Who brings the same bytes owns them too. Thread-safe. One for each app."""
+    """Of files in the folder `uploads`. Who brings the same bytes owns them too. Thread-safe. One for each app.
 
-    def __init__(self, uploads: Path, browsers: Browsers) -> None:
+    shipped: folders whose files are everybody's.
+    """
+
+    def __init__(self, uploads: Path, browsers: Browsers, shipped: Sequence[Path] = ()) -> None:
         self.uploads = uploads
         self._whole = uploads.resolve()
+        self._shipped = tuple(folder.resolve() for folder in shipped)
         self._browsers = browsers
         self._lock = threading.Lock()
         self._owners: dict[str, set[str]] = {}
@@ -47,17 +52,21 @@ class Owners:
         self._note([path], self._browsers.now())
 
     def may_have(self, path: str, browser: str) -> bool:
-        """Whether this browser may have the file; "" is one without a cookie, as programs are."""
+        """Whether this is a file, and this browser may have it; "" is one without a cookie, as programs are."""
         if len(path) > _PATH_MAX_LETTERS:  # no file has it, and following it takes long
             return False
         try:
-            name = self._folder_of(Path(path))
+            whole = Path(path).resolve()
+            return self._is_open(whole, browser) and whole.is_file()
         except (ValueError, OSError, RuntimeError):  # no path at all
+            return False
+
+    def _is_open(self, whole: Path, browser: str) -> bool:
+        if any(folder in whole.parents for folder in self._shipped):
             return True
-        if name is None:
-            return True
+        name = self._folder_of(whole)
         with self._lock:
-            return not self._owners.get(name, set()).isdisjoint((browser, _ALL))
+            return name is not None and not self._owners.get(name, set()).isdisjoint((browser, _ALL))
 
     def forget_gone(self) -> None:
         """Let go of owners whose files were removed."""

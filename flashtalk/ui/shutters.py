@@ -31,15 +31,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_SHUT = re.compile(
-    r"/gradio_api/(file[=/]/*[a-z][a-z0-9+.-]+:|proxy=|component_server|process_recording|custom_component|vibe|undo-vibe"
-    r"|run-history|profiling|dev/)|/monitoring",
-    re.IGNORECASE,
+_OPEN = re.compile(
+    r"/(ft/.*|live(/.*)?|ready|metrics"
+    r"|config/?|login/?|logout|favicon\.ico|manifest\.json|robots\.txt|theme\.css|(assets|static|svelte)/.*"
+    r"|gradio_api/(app_id/?|info/?|openapi\.json|login_check/?|startup-events|theme\.css|upload|upload_progress|cancel"
+    r"|reset/?|heartbeat/[^/]+|queue/(join|data|status)|(call|run|api|stream)/.*|file[=/].*))?",
+    re.DOTALL,
 )
+"""All that is there: our routes, and those of Gradio's that its page and its clients ask for."""
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
 _CALLS = tuple(f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/", "api/", "cancel", "stream/"))
 _UPLOAD = "/gradio_api/upload"
-_FILE = re.compile(r"(?:/gradio_api)?/file[=/](.+)", re.DOTALL)
+_FILE = re.compile(r"(?:/gradio_api)?/file[=/](.*)", re.DOTALL)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _CALL_MAX_BYTES = 8 << 20
 _NO_FILE = "There is no such file (any more); choose it again."
@@ -73,12 +76,15 @@ class Sessions:
 
 
 class Shutters:
-    """owners: of what visitors bring; free_bytes: what uploads leave of their folder's disk."""
+    """owners: of what visitors bring; below: a proxy's path; free_bytes: what uploads leave of their folder's disk."""
 
-    def __init__(self, app: Asgi, browsers: Browsers, owners: Owners, free_bytes: int = _FREE_BYTES) -> None:
+    def __init__(
+        self, app: Asgi, browsers: Browsers, owners: Owners, below: str = "", free_bytes: int = _FREE_BYTES
+    ) -> None:
         self._app = app
         self._browsers = browsers
         self._owners = owners
+        self._below = below.rstrip("/")
         self._free_bytes = free_bytes
         self._sessions = Sessions()
         self._arriving_bytes = 0
@@ -104,7 +110,7 @@ class Shutters:
 
     def _refusal(self, asked: Request) -> Response | None:
         path = _route(asked)
-        if _SHUT.match(path):
+        if not _OPEN.fullmatch(self._inside(asked)):
             return refused(asked, 404, "There is nothing here.")
         if asked.method not in _SAFE and asked.headers.get("sec-fetch-site") == "cross-site":
             return refused(asked, 403, "Another site sent this; open the page itself.")
@@ -116,6 +122,13 @@ class Shutters:
         if wanted and not self._may_have(wanted[1], asked):
             return refused(asked, 404, _NO_FILE)
         return self._no_room(asked) if path == _UPLOAD and asked.method == "POST" else None
+
+    def _inside(self, asked: Request) -> str:
+        """The path without that of the proxy: Gradio answers below it too, once or twice."""
+        path = str(asked.scope["path"])
+        while self._below and path.startswith(f"{self._below}/"):
+            path = path.removeprefix(self._below)
+        return path
 
     def _is_own(self, session: str, asked: Request) -> bool:
         return self._sessions.belongs(session, self._browsers.known(asked))
@@ -167,9 +180,9 @@ class Shutters:
         named = list(islice(_files_named(tree), _MOST_FILES + 1))
         if len(named) > _MOST_FILES:
             return refused(asked, 413, "This request names too many files.")
-        if any("://" in path and not is_stream for path, is_stream in named):
+        if any(_is_address(one) for one in named):
             return refused(asked, 422, "Files are taken as uploads only, not by their address.")
-        if not all(self._may_have(path, asked) for path, _ in named):
+        if not all(self._may_have(path, asked) for one in named if isinstance(path := one.get("path"), str)):
             return refused(asked, 404, _NO_FILE)
         return None
 
@@ -178,17 +191,25 @@ def _route(asked: Request) -> str:
     return asked_route(str(asked.scope["path"]))
 
 
-def _files_named(tree: Any) -> Iterator[tuple[str, bool]]:
-    """Paths of files anywhere in there, which Gradio opens or fetches, and whether they are said to be a stream's."""
+def _files_named(tree: Any) -> Iterator[dict[str, Any]]:
+    """What stands for a file anywhere in there, which Gradio opens or fetches."""
     waiting = [tree]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
             waiting += one.values()
-            if isinstance(path := one.get("path"), str) and path:
-                yield path, bool(one.get("is_stream"))
+            if isinstance(one.get("path"), str) or isinstance(one.get("url"), str):
+                yield one
         elif isinstance(one, list):
             waiting += one
+
+
+def _is_address(file: dict[str, Any]) -> bool:
+    """Whether it is named by more than its path. Pages add the address to a path, of which Gradio makes nothing."""
+    path, url = file.get("path"), file.get("url")
+    if not isinstance(path, str) or "://" in path:
+        return True
+    return isinstance(url, str) and url.lstrip().lower().startswith("data:")
 
 
 def _again(body: bytes, asked: Request) -> Receive:

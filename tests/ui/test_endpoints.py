@@ -147,8 +147,8 @@ def test_films_need_their_token(served: Served) -> None:
     assert status_of(f"{served.url}/ft/public/static/../../app.py") == 404
     assert status_of(f"{served.url}/ft/public/static/%2e%2e/build.py") == 404
     assert status_of(f"{served.url}/ft/public/static/icon.png") == 200
-    assert status_of(f"{served.url}/gradio_api/file={served.folder / 'secret'}") == 403
-    assert status_of(f"{served.url}/gradio_api/file=/etc/hostname") == 403
+    assert status_of(f"{served.url}/gradio_api/file={served.folder / 'secret'}") == 404
+    assert status_of(f"{served.url}/gradio_api/file=/etc/hostname") == 404
 
 
 # The live socket.

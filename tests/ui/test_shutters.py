@@ -43,7 +43,17 @@ def ask(behind: Behind, method: str, path: str, folder: Path, free_bytes: int = 
 
 
 def shut(behind: Behind, folder: Path, free_bytes: int = 0) -> Shutters:
-    return Shutters(behind, BROWSERS, Owners(folder, BROWSERS), free_bytes)
+    """What lies in folder/shipped is everybody's."""
+    owners = Owners(folder / "brought", BROWSERS, [folder / "shipped"])
+    return Shutters(behind, BROWSERS, owners, below="/talk", free_bytes=free_bytes)
+
+
+def shipped(folder: Path) -> str:
+    """A file that is everybody's."""
+    path = folder / "shipped" / "a.png"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a picture")
+    return str(path)
 
 
 async def _ask(shutters: Shutters, method: str, path: str, **more: Any) -> httpx.Response:
@@ -72,23 +82,28 @@ def test_what_nobody_needs_is_not_there(path: str, tmp_path: Path) -> None:
     assert behind.bodies == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/gradio_api/file=/tmp/cache/a.png", "/gradio_api/file=C:\\cache\\a.png", "/config"]
-)
-def test_what_the_page_needs_is(path: str, tmp_path: Path) -> None:
-    assert ask(Behind(), "GET", path, tmp_path).text == "came through"
+def test_what_the_page_needs_is(tmp_path: Path) -> None:
+    for path in ("/", f"/gradio_api/file={shipped(tmp_path)}", "/config", "/talk/talk/config"):
+        assert ask(Behind(), "GET", path, tmp_path).text == "came through"
 
 
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1/a.png", "https://[::1]/a.m3u8", "HTTP://2130706433/", "data://x"]
 )
+@pytest.mark.parametrize("more", [{}, {"is_stream": True}, {"is_stream": "false"}, {"is_stream": 0.0}])
 @pytest.mark.parametrize("route", ["/gradio_api/queue/join", "/gradio_api/call/make_film", "/gradio_api/run/x"])
-def test_a_file_is_never_named_by_its_address(route: str, address: str, tmp_path: Path) -> None:
-    behind, meta = Behind(), {"_type": "gradio.FileData"}
-    tree = {"data": ["text with https://in.it", [{"path": address, "url": "http://talk/x", "meta": meta}]]}
-    answer = ask(behind, "POST", route, tmp_path, content=json.dumps(tree).replace("/", "\\u002f"))
-    assert (answer.status_code, behind.bodies) == (422, [])
-    tree["data"][1] = {"path": "/tmp/cache/a.png", "url": "http://talk/x", "meta": meta}
+def test_a_file_is_never_named_by_its_address(route: str, address: str, more: dict[str, Any], tmp_path: Path) -> None:
+    behind, meta, ours = Behind(), {"_type": "gradio.FileData"}, shipped(tmp_path)
+    for file in (
+        {"path": address, "url": "http://talk/x"},
+        {"path": None, "url": address},
+        {"url": address},
+        {"path": ours, "url": " DATA:image/png;base64,aaaa"},
+    ):
+        tree = {"data": ["text with https://in.it", [file | {"meta": meta} | more]]}
+        answer = ask(behind, "POST", route, tmp_path, content=json.dumps(tree).replace("/", "\\u002f"))
+        assert (answer.status_code, behind.bodies) == (422, []), file
+    tree["data"][1] = {"path": ours, "url": "http://talk/x", "meta": meta} | more
     assert ask(behind, "POST", route, tmp_path, json=tree).status_code == 200
     assert json.loads(behind.bodies[0]) == tree
 
@@ -146,6 +161,34 @@ def test_uploads_leave_room_on_the_disk(tmp_path: Path) -> None:
     assert ask(Behind(), "POST", "/gradio_api/call/x", tmp_path, content=b"[" * 100000).status_code == 400
 
 
+def test_who_names_a_file_that_is_not_theirs_is_told_the_same_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    behind, outside = Behind(), tmp_path / "outside.png"
+    outside.write_text(INSIDE)
+    ours = Path(shipped(tmp_path))
+    (ours.parent / "link.png").symlink_to(outside)
+    paths = [
+        *("/etc/passwd", "/etc/nothing", "/dev/zero", "/proc/self/fd/0", "/proc/self/environ", "/", str(outside)),
+        *("", ".", "..", "\0", "a\0b", "\ud800", "app.py", "~/x", f"{ours}/../../outside.png", f"{ours}\0"),
+        *(str(ours.parent), str(ours.parent / "link.png"), str(tmp_path / "brought"), "x" * 300, "data:image/png,a"),
+    ]
+    told = set()
+    for before in ("", "/talk", "/talk/talk"):
+        for route in (
+            "queue/join",
+            "call/make_film",
+            "call/v2/make_film",
+            "api/make_film",
+            "run/make_film",
+            "stream/a",
+        ):
+            for path in paths:
+                file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+                tree = {"data": [{"value": [file]}], "portrait": file}
+                answer = ask(behind, "POST", f"{before}/gradio_api/{route}", tmp_path, content=json.dumps(tree))
+                told.add((answer.status_code, answer.text))
+    assert (len(told), told.pop()[0], behind.bodies) == (1, 404, [])
+
+
 @pytest.fixture(scope="module")
 def gradio_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
     """Gradio as ui/build.py mounts it, with a folder that holds secrets."""
@@ -191,7 +234,7 @@ def test_no_way_of_writing_a_path_reaches_a_file(gradio_app: tuple[httpx.Client,
     assert answers <= {400, 403, 404, 405}
     there = web.get(f"/gradio_api/file={folder}/secret")
     not_there = web.get(f"/gradio_api/file={folder}/nothing")
-    assert (there.status_code, len(there.content)) == (not_there.status_code, len(not_there.content) - 1)
+    assert (there.status_code, there.text) == (not_there.status_code, not_there.text)
 
 
 @pytest.fixture

@@ -135,9 +135,10 @@ def test_after_a_restart_uploads_are_nobodys_and_owners_go_with_their_files(tmp_
     with asking(HOME, cookie):
         folders = [owners.new_folder() for _ in range(3)]
     file = str(folders[0] / "film.mp4")
+    Path(file).write_bytes(b"a film")
     assert [owners.may_have(file, one) for one in (browser, "somebody", "")] == [True, False, False]
     assert [Owners(tmp_path, BROWSERS).may_have(file, one) for one in (browser, "somebody", "")] == [False] * 3
-    folders[0].rmdir()
+    shutil.rmtree(folders[0])
     owners.forget_gone()
     assert len(owners._owners) == 2
     assert not owners.may_have(file, browser)
