@@ -20,7 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -51,13 +51,17 @@ import json, sys
 from flashtalk.config import Config
 from flashtalk.config_file import from_tree
 from flashtalk.serving.client import connect
-from tests.soak_faults import begin
+from tests.soak_faults import Film
 house = connect(from_tree(Config, json.load(open(sys.argv[1]))))
-stream = begin(house)
-stream.next(60)
+film = Film(house)
+film.next()
 sys.stdout.write("up\\n")
 sys.stdout.flush()
-sys.stdin.read()
+for _ in sys.stdin:
+    for _ in range(3):  # those that were made before the blow, and one that was not
+        film.next()
+    sys.stdout.write("on\\n")
+    sys.stdout.flush()
 """
 
 
@@ -167,11 +171,13 @@ def untouched(config: Config, chunks: int) -> Iterator[float]:
             yield float(session.step().frames_FHWC.astype(np.float64).sum())
 
 
-# The app dies.
+# The app dies and hangs.
 
 
 def app(config: Config, scale: float) -> Iterator[Figure]:
-    """The app is killed 20 times while it streams; whatever it started must be gone within 5 s (target 4)."""
+    """The app is killed, or stopped longer than a rank may hang, 20 times each while it streams (target 4).
+
+    Killed, stopped or not, whatever it started must be gone within 5 s; continued, its stream goes on."""
     trials = max(2, round(20 * scale))
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "config.json"
@@ -180,21 +186,54 @@ def app(config: Config, scale: float) -> Iterator[Figure]:
         scratch.mkdir()
         shared = resources()["shared"]
         gone = [kill_app(settings, scratch) for _ in tell("app killed", trials)]
+        hung = [hang_app(settings, scratch, config.serving.hang_s) for _ in tell("app hung", trials)]
         left = len(list(scratch.iterdir())) + max(0, resources()["shared"] - shared)
     yield from percentiles("app killed: its last process is gone, s", gone, MOST_LEFT_S)
-    yield Figure("app killed: temporary and shared files left", left, trials, 0)
+    yield from percentiles("app hung: the stream's next new chunk, s", [on_s for on_s, _ in hung], MOST_LEFT_S)
+    yield from percentiles("app killed while it hangs: its last process is gone, s", [s for _, s in hung], MOST_LEFT_S)
+    yield Figure("app killed: temporary and shared files left", left, 2 * trials, 0)
 
 
-def kill_app(settings: Path, scratch: Path) -> float:
-    """Seconds until all its processes are gone."""
+@contextmanager
+def streaming_app(settings: Path, scratch: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One whose first chunk is there; it must be killed inside."""
     command, env = [sys.executable, "-c", APP, str(settings)], {**os.environ, "TMPDIR": str(scratch)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as child:
         assert child.stdout
         assert child.stdout.readline() == b"up\n"
-        started = psutil.Process(child.pid).children(recursive=True)
-        child.kill()
+        yield child
+
+
+def kill_app(settings: Path, scratch: Path) -> float:
+    """Seconds until all its processes are gone."""
+    with streaming_app(settings, scratch) as child:
+        return killed(child)
+
+
+def hang_app(settings: Path, scratch: Path, hang_s: float) -> tuple[float, float]:
+    """Seconds until its stream goes on after it hung, and until all its processes are gone when it hangs again."""
+    with streaming_app(settings, scratch) as child:
+        assert child.stdin
+        assert child.stdout
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(1.5 * hang_s)
+        child.send_signal(signal.SIGCONT)
         struck_s = time.monotonic()
-        return until(lambda: not any(lives(one) for one in started)) - struck_s
+        child.stdin.write(b"on\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"on\n"
+        on_s = time.monotonic() - struck_s
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        return on_s, killed(child)
+
+
+def killed(child: subprocess.Popen[bytes]) -> float:
+    """Seconds until nothing that it started runs any more."""
+    started = psutil.Process(child.pid).children(recursive=True)
+    child.kill()
+    struck_s = time.monotonic()
+    return until(lambda: not any(lives(one) for one in started)) - struck_s
 
 
 def lives(one: psutil.Process) -> bool:
