@@ -123,7 +123,7 @@ def mount(
         allowed_paths=[],
         blocked_paths=[str(context.folder / name) for name in _PRIVATE],
         favicon_path=str(theme.STATIC / "icon.png"),
-        show_error=True,
+        show_error=False,
         max_file_size=settings.upload_max_mib * _MIB,
         ssr_mode=False,
         enable_monitoring=False,

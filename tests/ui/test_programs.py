@@ -67,6 +67,18 @@ def test_no_endpoint_promises_to_fetch_addresses_and_one_that_is_given_is_refuse
             remote.predict(portrait=far, voice=FILES["voice"], api_name=name)
 
 
+def test_of_what_goes_wrong_inside_nothing_is_told_but_our_own_sentences(page: Page) -> None:
+    with page.visitor() as visitor:
+        function = page.function("make_film")
+        values = visitor.inputs(function)
+        odd = [{**values[0], "meta": None}, *values[1:]], [*values[:3], {"a": 1}, *values[4:]], [None, *values[1:]]
+        told = [visitor.call(function, one) for one in odd]
+        direct = visitor.web.post("/gradio_api/run/make_film", json={"data": [1]})
+    assert ['"error": null' in one for one in told] == [True, True, False]
+    assert "Choose a face first" in told[2], told[2]
+    assert direct.json() == {"error": None}
+
+
 def test_who_asks_too_often_is_told_so_in_json() -> None:
     async def behind(scope: Any, receive: Any, send: Any) -> None:
         await httpx_ok(send)
