@@ -134,7 +134,13 @@ def mount(
         css_paths=[theme.STATIC / "style.css"],
     )
     pages = next(route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
-    app.add_middleware(Shutters, browsers=context.browsers, owners=context.owners, below=settings.root_path or "")
+    app.add_middleware(
+        Shutters,
+        browsers=context.browsers,
+        owners=context.owners,
+        below=settings.root_path,
+        most_bytes=settings.upload_max_mib * _MIB,
+    )
     app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
     app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None)
     return app

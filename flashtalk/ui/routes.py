@@ -23,7 +23,7 @@ def build_routes(context: UiContext) -> fastapi.APIRouter:
     @router.get("/ft/public/{folder}/{name:path}")
     def public(folder: str, name: str) -> Response:
         root = folders.get(folder)
-        path = None if root is None else (root / name).resolve()
+        path = None if root is None or "\0" in name else (root / name).resolve()
         if root is None or path is None or not path.is_relative_to(root) or not path.is_file():
             return PlainTextResponse("There is no such file.", status_code=404)
         kept = "no-cache" if path.suffix in _CHANGING else "public, max-age=86400"

@@ -7,22 +7,24 @@ a cookie that no script can read (ui/browsers.py); to all others it does not exi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from fastapi import HTTPException
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
-from flashtalk.ui.browsers import Browsers
+from flashtalk.ui.browsers import Browsers, address_of
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.refusal import asked_route, refused
 
@@ -53,6 +55,14 @@ _SETTLING_S = 30.0
 """Two pages opened at once by a new browser get two cookies, of which one stays; a session may change hands so long."""
 _FREE_BYTES = 1 << 30
 """Of the disk, which uploads leave alone."""
+_MOST_BYTES = 1 << 30
+_AROUND_BYTES = 1 << 16
+"""Of an upload, around its file."""
+_UNDER_WAY = 4
+"""Of the longest uploads, that one address may have under way."""
+_PATIENCE_S = 30.0
+_SLOWEST_BYTES_PER_S = 16 << 10
+"""A body has the patience, and as long as it takes at this rate."""
 
 
 class Sessions:
@@ -76,24 +86,38 @@ class Sessions:
 
 
 class Shutters:
-    """owners: of what visitors bring; below: a proxy's path; free_bytes: what uploads leave of their folder's disk."""
+    """owners: of what visitors bring; below: a proxy's path; free_bytes: what uploads leave of their folder's disk;
+    most_bytes: of a file; patience_s: with a body, however short it is.
+    """
 
     def __init__(
-        self, app: Asgi, browsers: Browsers, owners: Owners, below: str = "", free_bytes: int = _FREE_BYTES
+        self,
+        app: Asgi,
+        browsers: Browsers,
+        owners: Owners,
+        *,
+        below: str = "",
+        free_bytes: int = _FREE_BYTES,
+        most_bytes: int = _MOST_BYTES,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._app = app
         self._browsers = browsers
         self._owners = owners
         self._below = below.rstrip("/")
         self._free_bytes = free_bytes
+        self._most_bytes = most_bytes + _AROUND_BYTES
+        self._patience_s = patience_s
         self._sessions = Sessions()
-        self._arriving_bytes = 0
+        self._arriving_bytes: Counter[str] = Counter()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request, as ASGI wants it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "POST":
+            receive = _hurried(receive, self._patience_s)
         asked = Request(scope, receive)
         refusal = self._refusal(asked)
         if refusal is None and asked.method == "POST" and _route(asked).startswith(_CALLS):
@@ -137,11 +161,16 @@ class Shutters:
         return self._owners.may_have(path, self._browsers.known(asked))
 
     def _no_room(self, asked: Request) -> Response | None:
-        if _length(asked) is None:
+        size = _length(asked)
+        if size is None:
             return refused(asked, 411, "Say how long the file is.")
+        if size > self._most_bytes:
+            return refused(asked, 413, f"The file is too long; give one of {self._most_bytes >> 20} MiB at most.")
+        if self._arriving_bytes[address_of(asked)] + size > _UNDER_WAY * self._most_bytes:
+            return refused(asked, 429, "Too many uploads from your address are under way; wait for one of them.")
         uploads = self._owners.uploads
         folder = uploads if uploads.is_dir() else uploads.parent
-        if shutil.disk_usage(folder).free - self._arriving_bytes - (_length(asked) or 0) < self._free_bytes:
+        if shutil.disk_usage(folder).free - self._arriving_bytes.total() - size < self._free_bytes:
             return refused(asked, 507, "The server has no room for this file just now; try a smaller one, or later.")
         return None
 
@@ -149,11 +178,13 @@ class Shutters:
     def _reserved(self, asked: Request) -> Iterator[None]:
         """Room for an upload that is under way."""
         size = (_length(asked) or 0) if _route(asked) == _UPLOAD and asked.method == "POST" else 0
-        self._arriving_bytes += size
+        address = address_of(asked)
+        self._arriving_bytes[address] += size
         try:
             yield
         finally:
-            self._arriving_bytes -= size
+            self._arriving_bytes[address] -= size
+            self._arriving_bytes += Counter()  # drops addresses that have none
 
     async def _checked_call(self, asked: Request) -> tuple[Response | None, Receive]:
         """Why not, or None; and the body once more for whoever comes next."""
@@ -164,6 +195,8 @@ class Shutters:
                 size += len(part)
                 if size > _CALL_MAX_BYTES:
                     return refused(asked, 413, "This request is too long."), _again(b"", asked)
+        except HTTPException as error:
+            return refused(asked, error.status_code, error.detail), _again(b"", asked)
         except ClientDisconnect:
             return refused(asked, 400, "The request broke off."), _again(b"", asked)
         body = b"".join(parts)
@@ -223,6 +256,26 @@ def _again(body: bytes, asked: Request) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
+
+
+def _hurried(receive: Receive, patience_s: float) -> Receive:
+    """`receive` that ends with 408 when a body comes too slowly; what comes after it has time."""
+    left_s, is_whole = patience_s, False
+
+    async def receive_in_time() -> Message:
+        nonlocal left_s, is_whole
+        if is_whole:
+            return await receive()
+        began_s = time.monotonic()
+        try:
+            message = await asyncio.wait_for(receive(), left_s)
+        except TimeoutError:
+            raise HTTPException(408, "This came too slowly; try again over a better connection.") from None
+        left_s += len(message.get("body", b"")) / _SLOWEST_BYTES_PER_S - (time.monotonic() - began_s)
+        is_whole = not message.get("more_body", False)
+        return message
+
+    return receive_in_time
 
 
 def _with_cookie(send: Send, words: str) -> Send:

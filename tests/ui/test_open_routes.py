@@ -49,7 +49,13 @@ def test_a_route_of_gradios_is_shut_until_it_is_allowed(opened: tuple[Opened, Pa
             if is_shut == (short in GRADIO[method]):
                 wrong.append(f"{method} {path}: {'shut' if is_shut else 'open'}")
         demand("Routes are open that the list names, and no others:", wrong)
-        for path in ("/pwa_icon/99999", "/pwa_icon", "/gradio_api/deep_link?session_hash=abc", "/openapi.json"):
+        for path in (
+            "/pwa_icon/99999",
+            "/pwa_icon",
+            "/gradio_api/deep_link?session_hash=abc",
+            "/openapi.json",
+            "/ft/public/static/%00",
+        ):
             assert web.get(path).status_code == 404
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,48 @@ def test_who_names_a_file_that_is_not_theirs_is_told_the_same_whether_it_is_ther
                 answer = ask(behind, "POST", f"{before}/gradio_api/{route}", tmp_path, content=json.dumps(tree))
                 told.add((answer.status_code, answer.text))
     assert (len(told), told.pop()[0], behind.bodies) == (1, 404, [])
+
+
+def test_uploads_are_no_longer_than_allowed_and_one_address_has_few_under_way(tmp_path: Path) -> None:
+    async def law() -> None:
+        ended = asyncio.Event()
+
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            await ended.wait()
+            await fastapi.Response("came through")(scope, receive, send)
+
+        shutters = Shutters(behind, BROWSERS, Owners(tmp_path, BROWSERS), free_bytes=0, most_bytes=100_000)
+        assert (await _bring(shutters, "a", 1 << 20)).status_code == 413
+        slow = [asyncio.create_task(_bring(shutters, "a", 150_000)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        refused = await _bring(shutters, "a", 150_000)
+        assert (refused.status_code, refused.json()["error"][-1]) == (429, ".")
+        other = asyncio.create_task(_bring(shutters, "b", 150_000))
+        await asyncio.sleep(0.1)
+        ended.set()
+        assert [(await one).status_code for one in (*slow, other)] == [200] * 5
+        assert not shutters._arriving_bytes
+
+    asyncio.run(law())
+
+
+async def _bring(shutters: Shutters, address: str, size: int) -> httpx.Response:
+    transport = httpx.ASGITransport(shutters, client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
+        return await web.post("/gradio_api/upload", content=b"x" * size)
+
+
+@pytest.mark.parametrize("path", ["upload", "call/size"])
+def test_who_sends_too_slowly_is_not_waited_for(path: str, tmp_path: Path) -> None:
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.Textbox()
+    app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
+    app.add_middleware(Shutters, browsers=BROWSERS, owners=Owners(tmp_path, BROWSERS), free_bytes=0, patience_s=0.2)
+    kind = "multipart/form-data; boundary=b" if path == "upload" else "application/json"
+    head = f"POST /gradio_api/{path} HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: 99\r\n\r\n--b"
+    with serve(app) as port, socket.create_connection(("127.0.0.1", port), 10) as slow:
+        slow.sendall(head.encode())
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 @pytest.fixture(scope="module")
