@@ -27,6 +27,7 @@ from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.prelude import Prelude
 from flashtalk.ui.shutters import Shutters
+from flashtalk.ui.streams import Streams
 from flashtalk.ui.tabs import compare, long_video, microphone, upload
 from flashtalk.ui.texts import Pair, Texts
 from flashtalk.ui.tokens import load_tokens
@@ -105,6 +106,7 @@ def mount(
     """The web app: our routes first, then Gradio's page at /. `auth`: a name and a password for the page."""
     context = make_context(client, settings, door)
     blocks = build_app(client, settings, context)
+    context.cleaner.also(Streams(blocks, context.door.config.upload_age_s).forget_old)
     app = fastapi.FastAPI(
         title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_cleaned(context.cleaner)
     )

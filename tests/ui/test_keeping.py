@@ -17,6 +17,7 @@ from flashtalk.ui import build, frame, material
 from flashtalk.ui.cleaning import Cleaner
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.material import Materials, _Shelf
+from flashtalk.ui.streams import Streams
 from flashtalk.ui.tabs.microphone import Live
 from flashtalk.ui.texts import Texts
 from tests.ui.page_kit import FACE, VOICE, Page, Visitor, busy_page
@@ -115,6 +116,19 @@ def test_what_was_opened_late_goes_with_its_file_all_the_same(tmp_path: Path, mo
     materials.portrait(str(portrait))
     ((_, until_s),) = materials._pictures._kept.values()
     assert until_s < now_s + DoorConfig.upload_age_s + 5
+
+
+def test_segments_go_when_nothing_was_added_for_long_though_the_page_never_left() -> None:
+    clock_s, ended = 0.0, []
+    stream = SimpleNamespace(segments=[b"a"], end_stream=lambda: ended.append("somebody"))
+    blocks = SimpleNamespace(pending_streams={"somebody": {1: {2: stream}}})
+    streams = Streams(blocks, 900, lambda: clock_s)  # type: ignore[arg-type]
+    for clock_s, left in ((0, 1), (890, 1), (1780, 1), (2681, 0)):
+        if clock_s == 890:
+            stream.segments.append(b"b")
+        streams.forget_old()
+        assert len(blocks.pending_streams) == left
+    assert (ended, streams._seen) == (["somebody"], {})
 
 
 def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> UiContext:
