@@ -100,6 +100,15 @@ GRADIO: dict[str, Pair] = {
         "The server has no room for this file just now; try a smaller one, or later.",
         "服务器目前没有空间存放该文件，请换一个较小的文件，或稍后再试。",
     ),
+    "The file is too long; give one of {} MiB at most.": (
+        "This file is too large; {} MiB is the most. Choose a smaller one.",
+        "文件太大，最大为 {} MiB，请换一个较小的文件。",
+    ),
+    "Too many uploads from your address are under way.*": (
+        "Too many uploads from your address are under way; wait for one of them.",
+        "您的地址正在上传的文件太多，请等其中一个完成。",
+    ),
+    "This came too slowly.*": ("The connection is too slow; try again.", "连接太慢，请重试。"),
     "Log in first.": house.TEXTS["house.locked"],
     "Another site sent this.*": ("Another site sent this; open the page itself.", "请求来自其他网站，请打开本页面。"),
     "Files are taken as uploads only.*": ("Only uploaded files are taken.", "只接受上传的文件，不接受网址。"),

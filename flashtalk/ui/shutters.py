@@ -47,6 +47,7 @@ _UPLOAD = "/gradio_api/upload"
 _FILE = re.compile(r"(?:/gradio_api)?/file[=/](.*)", re.DOTALL)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _CALL_MAX_BYTES = 8 << 20
+_TOO_SLOW = "This came too slowly; try again over a better connection."
 _NO_FILE = "There is no such file (any more); choose it again."
 _MOST_FILES = 64
 """That one call may name."""
@@ -195,8 +196,8 @@ class Shutters:
                 size += len(part)
                 if size > _CALL_MAX_BYTES:
                     return refused(asked, 413, "This request is too long."), _again(b"", asked)
-        except HTTPException as error:
-            return refused(asked, error.status_code, error.detail), _again(b"", asked)
+        except HTTPException:
+            return refused(asked, 408, _TOO_SLOW), _again(b"", asked)
         except ClientDisconnect:
             return refused(asked, 400, "The request broke off."), _again(b"", asked)
         body = b"".join(parts)
@@ -270,7 +271,7 @@ def _hurried(receive: Receive, patience_s: float) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), left_s)
         except TimeoutError:
-            raise HTTPException(408, "This came too slowly; try again over a better connection.") from None
+            raise HTTPException(408, _TOO_SLOW) from None
         left_s += len(message.get("body", b"")) / _SLOWEST_BYTES_PER_S - (time.monotonic() - began_s)
         is_whole = not message.get("more_body", False)
         return message
