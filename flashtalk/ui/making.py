@@ -25,8 +25,8 @@ from flashtalk.ui.project import Alike, Project, Wishes, how_alike, made_with, w
 Update = tuple[object, str, str]
 """For the video (a Segment or gr.skip()), the status line and the download links."""
 
-_HAND_OVER_S = 2.0
-"""A film that its visitor's next one ends frees its place much sooner."""
+_HAND_OVER_S = 15.0
+"""A film that its visitor's next one ends frees its place after the chunk under way; a busy machine takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
