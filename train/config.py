@@ -155,7 +155,8 @@ class VoiceTraining:
     run: RunConfig = field(default_factory=RunConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     weights: str | None = None
-    """A checkpoint whose audio encoder goes on learning; null: a new one."""
+    """A checkpoint whose audio encoder goes on learning, with the heads that its run left beside it, if any
+    (train/phones); null: a new one."""
     keep_weight: float = 0.0
     """How much its hidden layers shall stay what they were on all but recorded voices, so that a transformer trained
     with them goes on with what it knows; mean squared error in units of each layer's variance."""

@@ -69,16 +69,20 @@ class PhoneReader:
         return rows.log_softmax(-1)
 
 
-def open_phone_reader(folder: Path) -> PhoneReader:
-    """What `train.voice` wrote to its `run.out`. Raises InputError(reader_missing), CheckpointError."""
+def load_heads(file: Path) -> dict[str, Tensor]:
+    """What train.voice left beside its checkpoint. Raises InputError(reader_missing)."""
     try:
-        heads = load_file(folder / HEADS)
-        model = load_model_config(folder / "checkpoint" / MODEL_FILE)
+        return load_file(file)
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{folder} holds no reader of phonemes ({error}); give the folder that train.voice wrote",
+            f"{file.parent} holds no reader of phonemes ({error}); give the folder that train.voice wrote",
             code="reader_missing",
         ) from error
+
+
+def open_phone_reader(folder: Path) -> PhoneReader:
+    """What `train.voice` wrote to its `run.out`. Raises InputError(reader_missing), ConfigError, CheckpointError."""
+    heads, model = load_heads(folder / HEADS), load_model_config(folder / "checkpoint" / MODEL_FILE)
     weights = str(folder / "checkpoint")
     encoder = get_module(model, "audio_encoder", torch.device("cpu"), weights=weights, required=True)
     assert isinstance(encoder, AudioEncoder)

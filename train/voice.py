@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import typer
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flashtalk.checkpoint import write_tensors
@@ -26,7 +25,7 @@ from train.data import Speech, draw_speech
 from train.draws import Draws
 from train.launch import Settings, command, run_training
 from train.optim import Optimiser
-from train.phones import HEADS
+from train.phones import HEADS, load_heads
 from train.progress import Progress
 from train.ranks import Ranks
 from train.sound import Listener
@@ -63,10 +62,10 @@ def save_heads(reader: Reader, file: Path) -> None:
 
 
 def take_heads(reader: Reader, weights: str | None) -> None:
-    """The heads that an earlier run left beside its checkpoint, if it did."""
+    """The heads that an earlier run left beside its checkpoint, if it did. Raises InputError for a damaged file."""
     file = Path(weights).parent / HEADS if weights else None
     if file and file.is_file():
-        _heads(reader).load_state_dict(load_file(file))
+        _heads(reader).load_state_dict(load_heads(file))
 
 
 def _heads(reader: Reader) -> nn.ModuleDict:
