@@ -22,6 +22,7 @@ from flashtalk.ui import settings as film_settings
 from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.owners import Owners
@@ -140,6 +141,7 @@ def mount(
         Shutters,
         browsers=context.browsers,
         owners=context.owners,
+        endpoints=Endpoints(blocks),
         below=settings.root_path,
         most_bytes=settings.upload_max_mib * _MIB,
     )

@@ -1,5 +1,6 @@
 """What of Gradio stays shut: routes that this app has no use for, files named by address, sessions of other browsers,
-requests that another site sends, uploads for which there is no room. Middleware, added by ui/build.py.
+requests that another site sends, uploads for which there is no room; and calls of what is not there. Middleware, added
+by ui/build.py.
 
 A Gradio session is known by a word that its page made up. Here it belongs to the browser that used it first, known by
 a cookie that no script can read (ui/browsers.py); to all others it does not exist. Nor does a file of another browser.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import secrets
 import shutil
@@ -25,6 +27,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
 from flashtalk.ui.browsers import Browsers, address_of
+from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.refusal import asked_route, refused
 
@@ -52,6 +55,7 @@ _NO_FILE = "There is no such file (any more); choose it again."
 _MOST_FILES = 64
 """That one call may name."""
 _KNOWN_SESSIONS = 16384
+_SESSION_LETTERS = 128
 _SETTLING_S = 30.0
 """Two pages opened at once by a new browser get two cookies, of which one stays; a session may change hands so long."""
 _FREE_BYTES = 1 << 30
@@ -74,7 +78,9 @@ class Sessions:
         self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def belongs(self, session: str, browser: str) -> bool:
-        """Whether it is this browser's; a new one becomes it."""
+        """Whether it is this browser's; a new one becomes it, if it is no longer than any that a page makes up."""
+        if len(session) > _SESSION_LETTERS:
+            return False
         now_s = time.monotonic()
         with self._lock:
             owner, since_s = self._known.pop(session, (browser, now_s))
@@ -87,8 +93,8 @@ class Sessions:
 
 
 class Shutters:
-    """owners: of what visitors bring; below: a proxy's path; free_bytes: what uploads leave of their folder's disk;
-    most_bytes: of a file; patience_s: with a body, however short it is.
+    """owners: of what visitors bring; endpoints: of Gradio behind it; below: a proxy's path; free_bytes: what uploads
+    leave of their folder's disk; most_bytes: of a file; patience_s: with a body, however short it is.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class Shutters:
         app: Asgi,
         browsers: Browsers,
         owners: Owners,
+        endpoints: Endpoints,
         *,
         below: str = "",
         free_bytes: int = _FREE_BYTES,
@@ -105,6 +112,7 @@ class Shutters:
         self._app = app
         self._browsers = browsers
         self._owners = owners
+        self._endpoints = endpoints
         self._below = below.rstrip("/")
         self._free_bytes = free_bytes
         self._most_bytes = most_bytes + _AROUND_BYTES
@@ -146,7 +154,9 @@ class Shutters:
         wanted = _FILE.match(path)
         if wanted and not self._may_have(wanted[1], asked):
             return refused(asked, 404, _NO_FILE)
-        return self._no_room(asked) if path == _UPLOAD and asked.method == "POST" else None
+        if asked.method == "POST":
+            return self._no_room(asked) if path == _UPLOAD else None
+        return self._endpoints.why_not_hear(asked)
 
     def _inside(self, asked: Request) -> str:
         """The path without that of the proxy: Gradio answers below it too, once or twice."""
@@ -205,7 +215,7 @@ class Shutters:
 
     def _why_not(self, body: bytes, asked: Request) -> Response | None:
         try:
-            tree = json.loads(body or b"{}")
+            tree = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError):
             return refused(asked, 400, "This is no JSON.")
         session = tree.get("session_hash") if isinstance(tree, dict) else None
@@ -218,7 +228,15 @@ class Shutters:
             return refused(asked, 422, "Files are taken as uploads only, not by their address.")
         if not all(self._may_have(path, asked) for one in named if isinstance(path := one.get("path"), str)):
             return refused(asked, 404, _NO_FILE)
-        return None
+        return self._endpoints.why_not_call(asked, tree)
+
+
+def _finite(number: str) -> float:
+    """Raises ValueError for what is none, which Gradio cannot answer."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(number)
+    return value
 
 
 def _route(asked: Request) -> str:

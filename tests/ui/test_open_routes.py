@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,41 @@ def test_a_route_of_gradios_is_shut_until_it_is_allowed(opened: tuple[Opened, Pa
             "/ft/public/static/%00",
         ):
             assert web.get(path).status_code == 404
+
+
+JSON = {"content-type": "application/json"}
+CALLS = [
+    ("queue/join", {"fn_index": 9999, "session_hash": "a page", "data": []}, 404),
+    ("queue/join", {"fn_index": -1, "session_hash": "a page", "data": []}, 404),
+    ("queue/join", {"fn_index": "x", "session_hash": "a page", "data": []}, 422),
+    ("queue/join", {"fn_index": 1e400, "session_hash": "a page", "data": []}, 400),
+    ("queue/join", {"fn_index": 0, "session_hash": "a" * 1000, "data": []}, 404),
+    *((f"{way}/nothing", {"data": []}, 404) for way in ("call", "call/v2", "run", "api")),
+    *((f"{way}/make_film", {"data": [], "fn_index": 9999}, 404) for way in ("run", "api")),
+    *((f"{way}/make_film", {"data": [1]}, 422) for way in ("call", "call/v2", "run", "api")),
+    ("call/v2/make_film", {"portrait": None}, 422),
+    ("call/%00", {"data": []}, 404),
+]
+"""Of which none is a call: where to, what, and the answer's status."""
+
+
+def test_what_is_not_there_is_told_in_a_sentence_and_nothing_fails_inside(
+    opened: tuple[Opened, Path], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+    try:
+        with httpx.Client(base_url=f"{opened[0].address}/gradio_api", headers=JSON) as web:
+            for route, tree, status in CALLS:
+                answer = web.post(route, content=json.dumps(tree))
+                assert answer.status_code == status, (route, tree, answer.text)
+            assert web.post("call/nothing", json={"data": []}).json()["error"].endswith(", compare.")
+            for name in ("call/make_film/nothing", "call/v2/nothing/nothing"):
+                assert (web.get(name).status_code, web.get(name).json()["error"][-1]) == (404, ".")
+            told = web.get("queue/data?session_hash=nobody")  # as Gradio says it to its page
+            assert json.loads(told.text.removeprefix("data: "))["session_not_found"]
+    finally:
+        logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
 
 
 def test_no_file_of_the_server_gets_into_a_film(opened: tuple[Opened, Path], tmp_path: Path) -> None:

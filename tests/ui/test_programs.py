@@ -19,6 +19,7 @@ from gradio_client import Client as Remote
 from gradio_client import handle_file
 
 from flashtalk.ui.browsers import Browsers
+from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.owners import Owners
@@ -73,7 +74,7 @@ def test_of_what_goes_wrong_inside_nothing_is_told_but_our_own_sentences(page: P
         values = visitor.inputs(function)
         odd = [{**values[0], "meta": None}, *values[1:]], [*values[:3], {"a": 1}, *values[4:]], [None, *values[1:]]
         told = [visitor.call(function, one) for one in odd]
-        direct = visitor.web.post("/gradio_api/run/make_film", json={"data": [1]})
+        direct = visitor.web.post("/gradio_api/run/make_film", json={"data": [1] * len(values)})
     assert ['"error": null' in one for one in told] == [True, True, False]
     assert "Choose a face first" in told[2], told[2]
     assert direct.json() == {"error": None}
@@ -157,7 +158,7 @@ def test_gradios_client_shows_the_sentence_of_a_refusal(tmp_path: Path) -> None:
     with gr.Blocks(analytics_enabled=False) as blocks:
         gr.Button().click(lambda text: text, gr.Textbox(), gr.Textbox(), api_name="echo")
     app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
-    app.add_middleware(Shutters, browsers=browsers, owners=Owners(tmp_path, browsers))
+    app.add_middleware(Shutters, browsers=browsers, owners=Owners(tmp_path, browsers), endpoints=Endpoints(blocks))
     app.add_middleware(Guard, rate=RateLimit(2), login=None)
     with serve(app) as port, mock.patch.object(Remote, "_stream_heartbeat", return_value=None):
         client = Remote(f"http://127.0.0.1:{port}", verbose=False)

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from flashtalk.ui.browsers import Browsers
+from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tokens import Tokens
@@ -46,7 +47,10 @@ def ask(behind: Behind, method: str, path: str, folder: Path, free_bytes: int = 
 def shut(behind: Behind, folder: Path, free_bytes: int = 0) -> Shutters:
     """What lies in folder/shipped is everybody's."""
     owners = Owners(folder / "brought", BROWSERS, [folder / "shipped"])
-    return Shutters(behind, BROWSERS, owners, below="/talk", free_bytes=free_bytes)
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        for name in ("make_film", "x"):
+            gr.Button().click(lambda: None, api_name=name)
+    return Shutters(behind, BROWSERS, owners, Endpoints(blocks), below="/talk", free_bytes=free_bytes)
 
 
 def shipped(folder: Path) -> str:
@@ -198,7 +202,9 @@ def test_uploads_are_no_longer_than_allowed_and_one_address_has_few_under_way(tm
             await ended.wait()
             await fastapi.Response("came through")(scope, receive, send)
 
-        shutters = Shutters(behind, BROWSERS, Owners(tmp_path, BROWSERS), free_bytes=0, most_bytes=100_000)
+        shutters = Shutters(
+            behind, BROWSERS, Owners(tmp_path, BROWSERS), Endpoints(gr.Blocks()), free_bytes=0, most_bytes=100_000
+        )
         assert (await _bring(shutters, "a", 1 << 20)).status_code == 413
         slow = [asyncio.create_task(_bring(shutters, "a", 150_000)) for _ in range(4)]
         await asyncio.sleep(0.1)
@@ -224,7 +230,14 @@ def test_who_sends_too_slowly_is_not_waited_for(path: str, tmp_path: Path) -> No
     with gr.Blocks(analytics_enabled=False) as blocks:
         gr.Textbox()
     app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
-    app.add_middleware(Shutters, browsers=BROWSERS, owners=Owners(tmp_path, BROWSERS), free_bytes=0, patience_s=0.2)
+    app.add_middleware(
+        Shutters,
+        browsers=BROWSERS,
+        owners=Owners(tmp_path, BROWSERS),
+        endpoints=Endpoints(blocks),
+        free_bytes=0,
+        patience_s=0.2,
+    )
     kind = "multipart/form-data; boundary=b" if path == "upload" else "application/json"
     head = f"POST /gradio_api/{path} HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: 99\r\n\r\n--b"
     with serve(app) as port, socket.create_connection(("127.0.0.1", port), 10) as slow:
@@ -245,7 +258,9 @@ def gradio_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx
     app = gr.mount_gradio_app(
         fastapi.FastAPI(), blocks, "/", allowed_paths=[], blocked_paths=private, ssr_mode=False, run_history=False
     )
-    app.add_middleware(Shutters, browsers=BROWSERS, owners=Owners(folder / "cache", BROWSERS))
+    app.add_middleware(
+        Shutters, browsers=BROWSERS, owners=Owners(folder / "cache", BROWSERS), endpoints=Endpoints(blocks)
+    )
     with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as web:
         yield web, folder
 
@@ -288,7 +303,9 @@ def uploads_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
         taken, size = gr.File(), gr.Number()
         gr.Button().click(lambda path: Path(path).stat().st_size, taken, size, api_name="size")
     app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
-    app.add_middleware(Shutters, browsers=BROWSERS, owners=Owners(folder, BROWSERS), free_bytes=0)
+    app.add_middleware(
+        Shutters, browsers=BROWSERS, owners=Owners(folder, BROWSERS), endpoints=Endpoints(blocks), free_bytes=0
+    )
     with serve(app) as port:
         yield port, folder
 

@@ -20,6 +20,7 @@ from gradio.context import LocalContext
 from flashtalk.errors import Overloaded
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.ui.browsers import Asker, Browsers, address_of
+from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tokens import Tokens, load_tokens
@@ -117,7 +118,7 @@ def test_a_page_renews_a_cookie_that_is_not_ours_and_keeps_one_that_is(tmp_path:
         await send({"type": "http.response.body", "body": b""})
 
     async def given(held: str, path: str = "/") -> str:
-        shutters = Shutters(behind, BROWSERS, Owners(tmp_path, BROWSERS))
+        shutters = Shutters(behind, BROWSERS, Owners(tmp_path, BROWSERS), Endpoints(gr.Blocks()))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(shutters), base_url="http://talk") as web:
             answer = await web.get(path, headers={"cookie": f"{BROWSERS.cookie}={held}"} if held else {})
             return answer.cookies.get(BROWSERS.cookie, "")
