@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from flashtalk.errors import InputError
 from flashtalk.ui.context import UiContext
-from flashtalk.ui.texts import Pair, language_of
+from flashtalk.ui.texts import LANGUAGES, Pair, language_of
 
 TEXTS: dict[str, Pair] = {
     "films.gone": (
@@ -53,8 +53,7 @@ class FilmStore:
         def film(token: str, name: str, asked: fastapi.Request) -> Response:
             path = self._find(token, name)
             if path is None:
-                words = self._context.texts.say("films.gone", language_of(asked))
-                return PlainTextResponse(words, status_code=404, headers={"Cache-Control": "no-store"})
+                return gone(asked)
             return FileResponse(path, media_type=_NAMES[name], filename=f"flashtalk-{path.parent.name[:6]}{name[4:]}")
 
         return router
@@ -66,6 +65,12 @@ class FilmStore:
             return None
         path = self._folder / film / name
         return path if _ID.fullmatch(film) and name in _NAMES and path.is_file() else None
+
+
+def gone(asked: fastapi.Request) -> Response:
+    """404, in the visitor's language: a browser shows it to who follows an old link."""
+    words = TEXTS["films.gone"][LANGUAGES.index(language_of(asked))]
+    return PlainTextResponse(words, status_code=404, headers={"Cache-Control": "no-store"})
 
 
 def download_links(links: list[tuple[str, str]]) -> str:

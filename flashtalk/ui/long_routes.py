@@ -23,7 +23,9 @@ from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.serving.jobs.rows import Row, pieces, playlist
 from flashtalk.serving.jobs.shelf import View
+from flashtalk.ui.films import gone
 from flashtalk.ui.mishaps import sentence
+from flashtalk.ui.refusal import refused
 from flashtalk.ui.tokens import Tokens
 
 PURPOSE = "visitor"
@@ -156,26 +158,26 @@ def _add_actions(router: fastapi.APIRouter, room: JobRoom, tokens: Tokens) -> No
         return _answer(made)
 
     @router.post("/{job_id}/{action}")
-    def act(job_id: str, action: str, visitor: Visitor = "") -> Response:
+    def act(job_id: str, action: str, asked: fastapi.Request, visitor: Visitor = "") -> Response:
         call = actions.get(action)
         if call is None:
-            return _missing()
+            return refused(asked, 404, "There is nothing here.")
         return _answer(lambda: call(owner_of(tokens, visitor), job_id))
 
 
 def _add_media(router: fastapi.APIRouter, room: JobRoom) -> None:
     @router.get("/media/{job_id}/{token}/{name}")
-    def media(job_id: str, token: str, name: str) -> Response:
+    def media(job_id: str, token: str, name: str, asked: fastapi.Request) -> Response:
         found = room.by_token(job_id, token)
-        return _missing() if found is None else _media(*found, name)
+        return (_media(*found, name) if found else None) or gone(asked)
 
 
-def _media(job: Job, folder: JobFolder, rows: Sequence[Row], name: str) -> Response:
+def _media(job: Job, folder: JobFolder, rows: Sequence[Row], name: str) -> Response | None:
     stem, _, kind = name.partition(".")
     if name == "film.mp4" and folder.film.is_file():
         return FileResponse(folder.film, media_type="video/mp4", filename=_file_name(job), headers=_FRESH)
     if job.span or not rows:
-        return _missing()
+        return None
     if name == "index.m3u8":
         text = playlist(rows, job.stream.fps, ended=job.state == "done")
         return PlainTextResponse(text, media_type="application/vnd.apple.mpegurl", headers=_FRESH)
@@ -185,16 +187,16 @@ def _media(job: Job, folder: JobFolder, rows: Sequence[Row], name: str) -> Respo
     if kind == "m4s" and stem.isdecimal() and int(stem[:9]) < len(listed):
         piece = listed[int(stem)]
         return _piece(folder, piece[0].at, sum(row.size for row in piece))
-    return _missing()
+    return None
 
 
-def _piece(folder: JobFolder, at: int, size: int) -> Response:
+def _piece(folder: JobFolder, at: int, size: int) -> Response | None:
     """Bytes of the growing film, or of its second name once it is complete."""
     for path in (part_path(folder.film), folder.preview):
         data = _read(path, at, size)
         if data is not None:
             return Response(data, media_type="video/mp4", headers=_KEPT)
-    return _missing()
+    return None
 
 
 def _read(path: Path, at: int, size: int) -> bytes | None:
@@ -218,7 +220,3 @@ def _answer(call: Callable[[], object]) -> Response:
     except FlashTalkError as error:
         refused = isinstance(error, InputError) and error.code in ("token_refused", "job_unknown")
         return JSONResponse({"error": sentence(error), "code": error.code}, 404 if refused else 409, headers=_FRESH)
-
-
-def _missing() -> Response:
-    return PlainTextResponse("There is no such film (any more).", status_code=404)

@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from flashtalk.serving import health
 from flashtalk.ui import house
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.refusal import refused
 from flashtalk.ui.theme import STATIC
 
 _CHANGING = (".js", ".css")
@@ -21,11 +22,11 @@ def build_routes(context: UiContext) -> fastapi.APIRouter:
     folders = {"static": STATIC, "portraits": context.assets / "portraits"}
 
     @router.get("/ft/public/{folder}/{name:path}")
-    def public(folder: str, name: str) -> Response:
+    def public(folder: str, name: str, asked: fastapi.Request) -> Response:
         root = folders.get(folder)
         path = None if root is None or "\0" in name else (root / name).resolve()
         if root is None or path is None or not path.is_relative_to(root) or not path.is_file():
-            return PlainTextResponse("There is no such file.", status_code=404)
+            return refused(asked, 404, "There is no such file.")
         kept = "no-cache" if path.suffix in _CHANGING else "public, max-age=86400"
         return FileResponse(path, headers={"Cache-Control": kept})
 

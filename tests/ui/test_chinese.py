@@ -24,6 +24,7 @@ NOT_ON_THE_PAGE = (
     "flashtalk/ui/place.py",
 )
 """Starting the app, and what only the command line does."""
+SENTENCE = re.compile("[A-Z].* ")
 KINDS = ("image", "audio")
 """What stands for the braces in f"{kind}_unreadable"."""
 
@@ -40,9 +41,17 @@ def words_of(node: ast.AST | None) -> Iterator[str]:
         case ast.IfExp(body=body, orelse=other):
             yield from words_of(body)
             yield from words_of(other)
+        case ast.Dict(values=values):
+            for value in values:
+                yield from words_of(value)
         case ast.JoinedStr(values=parts):
             for kind in KINDS:
                 yield "".join(str(part.value) if isinstance(part, ast.Constant) else kind for part in parts)
+
+
+def answers(node: ast.Call) -> bool:
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    return name in ("refused", "HTTPException") or name.endswith("Response")
 
 
 def codes(source: Source) -> Iterator[str]:
@@ -75,7 +84,7 @@ def test_the_live_page_knows_all_of_them() -> None:
 
 
 def refusals(source: Source) -> Iterator[str]:
-    """What `refused` is given, ui/refusal.py."""
+    """What `refused` is given, ui/refusal.py, and any answer of a route that is a sentence."""
     named = {
         target.id: node.value
         for node in source.nodes(ast.Assign)
@@ -84,12 +93,12 @@ def refusals(source: Source) -> Iterator[str]:
         if isinstance(target, ast.Name)
     }
     for node in source.nodes(ast.Call):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "refused":
-            said = [
-                word for one in node.args for word in words_of(named.get(one.id) if isinstance(one, ast.Name) else one)
-            ]
-            assert said, source.at(node, "a refusal without words")
-            yield from said
+        if isinstance(node, ast.Call) and answers(node):
+            given = [*node.args, *(one.value for one in node.keywords)]
+            said = [word for one in given for word in words_of(named.get(one.id) if isinstance(one, ast.Name) else one)]
+            is_refusal = ast.unparse(node.func) == "refused"
+            assert said or not is_refusal, source.at(node, "a refusal without words")
+            yield from (words for words in said if is_refusal or SENTENCE.match(words))
 
 
 def test_every_refusal_has_words_in_chinese() -> None:

@@ -82,7 +82,9 @@ def test_media_needs_the_films_own_token(house: House) -> None:
     for name in names:
         assert get(house, good + name).status_code == 200
         missing = get(house, bad + name)
-        assert (missing.status_code, missing.text) == (404, "There is no such film (any more).")
+        assert (missing.status_code, missing.text[:30]) == (404, "This film is not here any more")
+    chinese = house.web.get(bad + "film.mp4", headers={"accept-language": "zh-CN"})
+    assert (chinese.status_code, chinese.text[:6]) == (404, "该视频已不存")
     for name in ("job.json", "voice.f32", "..%2fjob.json", "99.m4s", "-1.m4s", "²‌.m4s", "film.part.mp4", "%00"):
         assert get(house, good + name).status_code == 404, name
 
