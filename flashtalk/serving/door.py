@@ -138,7 +138,8 @@ class Door:
         with os.fdopen(handle, "rb") as file:
             _check_size(file, kind, max_bytes)
             if not self._turns.acquire(timeout=self.config.time_s):
-                raise Overloaded("Too many files are being opened just now; try again in a minute.")
+                words = "Too many files are being opened just now; try again in a minute."
+                raise Overloaded(words, code="door_busy")
             try:
                 yield file
             finally:

@@ -37,6 +37,9 @@ _LONGEST_S = 1e6
 _FRESH = {"Cache-Control": "no-store"}
 _KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 
+_STATUSES = {"token_refused": 404, "job_unknown": 404, "films_enough": 429, "overloaded": 503}
+"""Of an answer, by the error's code; 409 for all others."""
+
 Visitor = Annotated[str, Header(alias="x-flashtalk-visitor")]
 
 
@@ -218,5 +221,5 @@ def _answer(call: Callable[[], object]) -> Response:
     try:
         return JSONResponse(call() or {}, headers=_FRESH)
     except FlashTalkError as error:
-        refused = isinstance(error, InputError) and error.code in ("token_refused", "job_unknown")
-        return JSONResponse({"error": sentence(error), "code": error.code}, 404 if refused else 409, headers=_FRESH)
+        status = _STATUSES.get(error.code, 409)
+        return JSONResponse({"error": sentence(error), "code": error.code}, status, headers=_FRESH)

@@ -35,7 +35,7 @@ class Visits:
         with self._changed:
             self._changed.wait_for(lambda: not self._refusal(asker), patience_s)
             if refusal := self._refusal(asker):
-                raise Overloaded(refusal)
+                raise Overloaded(refusal, code="films_enough")
             self._films.update(names)
         try:
             yield

@@ -51,7 +51,10 @@ CHINESE: dict[str, str] = {
     "key_waiting": "使用此密钥的视频仍在生成，请稍后用同一密钥再试。",
     "span_range": "请填写两个时刻（秒），后者较晚，且在视频之内。",
     # The house
-    "overloaded": "服务器正忙，或您的视频已达上限；请等其中一部完成、取消或删除一部，或稍后再试。",
+    "overloaded": "服务器正忙，没有空位；请稍后再试。",
+    "films_enough": "您或您所在网络等待或正在生成的视频已达上限；请等其中一部完成，或取消一部。",
+    "films_kept": "您保存在此的视频已达上限；请先删除一部。",
+    "door_busy": "同时打开的文件太多；请一分钟后再试。",
     **dict.fromkeys(("worker_lost", "rank_lost", "rank_missing"), "生成引擎多次中断，请稍后再试。"),
     **dict.fromkeys(("engine", "refused", "quantize_nothing", "quantize_size"), "生成引擎出错，请重试。"),
     "out_of_memory": "服务器内存不足，请换较小的画面尺寸，或稍后再试。",

@@ -251,8 +251,9 @@ def test_a_crowd_waits_and_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"anything")
     door = Door(DoorConfig(time_s=0.1, at_once=1))
     door._turns.acquire()
-    with pytest.raises(Overloaded, match="try again"):
+    with pytest.raises(Overloaded, match="try again") as refused:
         door.picture(path)
+    assert refused.value.code == "door_busy"
 
 
 def test_a_long_sound_streams_and_may_be_left_in_the_middle(door: Door) -> None:

@@ -235,11 +235,12 @@ def test_a_visitor_cannot_fill_the_room(client: PlainClient, inputs: tuple[Path,
         gate = threading.Event()
         client.before = lambda: gate.wait(WAIT_S) and None
         room.submit(order_of(inputs))
-        with pytest.raises(Overloaded, match="unfinished films"):
+        with pytest.raises(Overloaded, match="unfinished films") as own:
             room.submit(order_of(inputs, "two"))
         room.submit(order_of(inputs, owner=OTHER))
-        with pytest.raises(Overloaded, match="wait already"):
+        with pytest.raises(Overloaded, match="wait already") as all_of_them:
             room.submit(order_of(inputs, owner="c" * 32))
+        assert (own.value.code, all_of_them.value.code) == ("films_enough", "overloaded")
         gate.set()
 
 
@@ -263,8 +264,9 @@ def test_new_tokens_give_one_browser_or_address_no_more_films(
         with pytest.raises(Overloaded, match="You have 2 unfinished films"):
             submit(room, "anna", "elsewhere")
         submit(room, "bob", "home")
-        with pytest.raises(Overloaded, match="Your address has 3 unfinished films"):
+        with pytest.raises(Overloaded, match="Your address has 3 unfinished films") as refused:
             submit(room, "carl", "home")
+        assert refused.value.code == "films_enough"
         room.resume(job.owner, job.id)
         room.cancel(job.owner, job.id)
         submit(room, "anna", "home")
@@ -324,8 +326,9 @@ def test_there_is_an_end_to_what_one_visitor_keeps(
             lambda: room.submit(order_of(inputs, "two")),
             lambda: room.again(OWNER, job.id, 0, 9, 5, "three"),
         ):
-            with pytest.raises(Overloaded, match="remove one"):
+            with pytest.raises(Overloaded, match="remove one") as refused:
                 again()
+            assert refused.value.code == "films_kept"
         room.remove(OWNER, job.id)
         assert room.submit(order_of(inputs, "two")).id != job.id
 

@@ -10,6 +10,7 @@ import fastapi
 import httpx
 import pytest
 
+from flashtalk.errors import Overloaded
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.record import Job
 from flashtalk.serving.jobs.room import JobRoom
@@ -103,6 +104,19 @@ def test_the_pieces_are_a_film(house: House, tmp_path: Path) -> None:
     assert finished.headers["content-disposition"].endswith("My%20talk%20%201.mp4")
     part = house.web.get(base + "film.mp4", headers={"range": "bytes=0-99"})
     assert (part.status_code, len(part.content)) == (206, 100)
+
+
+@pytest.mark.parametrize(("code", "status"), [("overloaded", 503), ("films_enough", 429), ("films_kept", 409)])
+def test_an_answer_tells_a_busy_house_from_a_visitor_who_has_enough(
+    house: House, monkeypatch: pytest.MonkeyPatch, code: str, status: int
+) -> None:
+    def full(*_order: object) -> None:
+        raise Overloaded("Not now.", code=code)
+
+    monkeypatch.setattr(house.room, "again", full)
+    tree = {"first_s": 0, "end_s": 1, "seed": 1, "key": "k" * 16}
+    answer = post(house, f"/ft/jobs/{house.job.id}/again", house.visitor, tree)
+    assert (answer.status_code, answer.json()) == (status, {"error": "Not now.", "code": code})
 
 
 def test_wrong_orders_get_sentences(house: House) -> None:

@@ -60,8 +60,9 @@ def test_cookies_that_a_program_makes_up_bring_it_nothing() -> None:
         for made_up in ("", "a" * 32, "x.y"):
             begin(visits, films, HOME, made_up)
         for made_up in ("", "b" * 32, Browsers(Tokens(b"other")).new(), BROWSERS.new()[:-1]):
-            with pytest.raises(Overloaded, match="You have 3 films"):
+            with pytest.raises(Overloaded, match="You have 3 films") as refused:
                 begin(visits, films, HOME, made_up)
+            assert refused.value.code == "films_enough"
         begin(visits, films, HOME, BROWSERS.new())
         begin(visits, films, OFFICE)
     assert not visits._films

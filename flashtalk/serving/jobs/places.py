@@ -29,13 +29,17 @@ class Asked(Protocol):
 def demand_place(wanted: Asked, known: Sequence[Job], taken_in: Collection[Asked], config: JobsConfig) -> None:
     """Raises Overloaded unless one more may be begun. `known`: all jobs; `taken_in`: those that are none yet."""
     if sum(job.owner == wanted.owner for job in known) >= config.kept_per_owner:
-        raise Overloaded(f"You have {config.kept_per_owner} films here, the most allowed; remove one.")
+        raise Overloaded(
+            f"You have {config.kept_per_owner} films here, the most allowed; remove one.", code="films_kept"
+        )
     unfinished: list[Asked] = [*(job for job in known if job.unfinished), *taken_in]
     own = sum(wanted.owner == one.owner or "" != wanted.asker == one.asker for one in unfinished)
     if own >= config.per_owner:
-        raise Overloaded(f"You have {own} unfinished films, the most allowed; wait for one, or cancel it.")
+        words = f"You have {own} unfinished films, the most allowed; wait for one, or cancel it."
+        raise Overloaded(words, code="films_enough")
     near = sum("" != wanted.address == one.address for one in unfinished)
     if near >= config.per_address:
-        raise Overloaded(f"Your address has {near} unfinished films, the most allowed; wait for one.")
+        words = f"Your address has {near} unfinished films, the most allowed; wait for one."
+        raise Overloaded(words, code="films_enough")
     if len(unfinished) >= config.waiting:
         raise Overloaded(f"{len(unfinished)} films wait already, the most allowed; try again later.")
