@@ -122,11 +122,14 @@ def _posture(p: Columns) -> dict[str, Tensor]:
 
 
 def _framing(C: Columns, size_px: tuple[int, int]) -> dict[str, Tensor]:
-    """A tall picture shows more torso, a wide one more background; the head keeps its place near the top."""
+    """A tall picture shows more torso, a wide one more background; the head keeps its place near the top.
+
+    Where `sink` is 0 a tall picture is the middle of a square one, as a portrait that was cut.
+    """
     height, width = size_px
     aspect = width / height
     half_height = C["zoom"] * max(1.0, aspect**-0.65)
-    sink = (half_height - C["zoom"]) * MARGIN_KEPT
+    sink = (half_height - C["zoom"]) * MARGIN_KEPT * C["sink"]
     return {
         "half_height": half_height,
         "aspect": torch.full_like(half_height, aspect),

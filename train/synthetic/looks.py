@@ -154,6 +154,7 @@ def draw_light(r: Random) -> Numbers:
 
 
 def draw_camera(r: Random, n: Numbers) -> Numbers:
-    """Half the picture's height in head units; tall hair and hats need more."""
+    """Half the picture's height in head units; tall hair and hats need more. sink: see columns._framing."""
     tall = max(0.0, n["top"] - 1.25)
-    return {"zoom": r.uniform(1.44, 1.54) + 0.45 * tall, "camera_y": r.uniform(-0.14, -0.07) + 0.40 * tall}
+    zoom, camera_y = r.uniform(1.44, 1.54) + 0.45 * tall, r.uniform(-0.14, -0.07) + 0.40 * tall
+    return {"zoom": zoom, "camera_y": camera_y, "sink": 1.0}

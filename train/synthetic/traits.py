@@ -47,9 +47,14 @@ def draw_character(seed: int, split: str = "train") -> Character:
 
 
 def nearer(character: Character, nearest: float) -> Character:
-    """The same before a camera that shows from `nearest` (0 to 1) to all of the usual view; always the same share."""
-    share = Random(f"camera/{character.split}/{character.seed}").uniform(nearest, 1.0)
-    return replace(character, numbers={**character.numbers, "zoom": character.numbers["zoom"] * share})
+    """The same before a camera that shows from `nearest` (0 to 1) to all of the usual view; always the same share.
+
+    With a nearer one, tall pictures are also framed as a cut square would be, or between that and their own way.
+    """
+    r = Random(f"camera/{character.split}/{character.seed}")
+    share = r.uniform(nearest, 1.0)
+    sink = r.random() if nearest < 1 else 1.0
+    return replace(character, numbers={**character.numbers, "zoom": character.numbers["zoom"] * share, "sink": sink})
 
 
 def caption(character: Character) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -175,3 +176,15 @@ def test_wrong_poses_and_samples_are_refused(renderer: Renderer, characters: lis
 def test_a_sheet_puts_pictures_in_reading_order() -> None:
     pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 2, 2)
     assert tiled(pixels, 2)[:, :, 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+
+
+def test_a_tall_picture_without_sink_is_the_middle_of_a_square_one(
+    renderer: Renderer, characters: list[Character]
+) -> None:
+    who, (height, width) = characters[0], (160, 96)
+    zoom = who.numbers["zoom"] * (width / height) ** 0.65
+    cut = replace(who, numbers={**who.numbers, "zoom": zoom, "sink": 0.0})
+    square = renderer.frames([who], poses(1), (height, height))[0].float()
+    tall = renderer.frames([cut], poses(1), (height, width))[0].float()
+    side = (height - width) // 2
+    assert (square[:, :, side : side + width] - tall).abs().mean() < 1

@@ -114,5 +114,6 @@ def test_a_camera_comes_nearer_and_nothing_else_changes(seed: int, nearest: floa
     near = nearer(far, nearest)
     share = near.numbers["zoom"] / far.numbers["zoom"]
     assert nearest - 1e-9 <= share <= 1.0 + 1e-9
-    assert {**near.numbers, "zoom": 0.0} == {**far.numbers, "zoom": 0.0}
+    assert 0 <= near.numbers["sink"] <= 1
+    assert {**near.numbers, "zoom": 0.0, "sink": 1.0} == {**far.numbers, "zoom": 0.0}
     assert nearer(far, 1.0).numbers == far.numbers
