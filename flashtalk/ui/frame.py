@@ -160,6 +160,7 @@ _MOON = f'<svg viewBox="0 0 24 24" aria-hidden="true"><path fill="currentColor" 
 def build_header(context: UiContext) -> None:
     """The name on the left; what runs and the two switches on the right."""
     texts = context.texts
+    scripts = [(STATIC / name).read_text(encoding="utf-8") for name in ("house.js", "hush.js")]
     names = escape(json.dumps(GRADIO, ensure_ascii=False), quote=True)
     gr.HTML(
         f"""<header class="ft-header" data-names="{names}">
@@ -173,7 +174,7 @@ def build_header(context: UiContext) -> None:
         </header>{house.notice(texts)}{_consent(context)}{_leave(texts)}""",
         elem_id="ft-header",
         apply_default_css=False,
-        js_on_load="window.flashtalkPage.start(element);\n" + (STATIC / "house.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join(("window.flashtalkPage.start(element);", *scripts)),
     )
 
 

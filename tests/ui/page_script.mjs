@@ -34,6 +34,14 @@ const does = {
   changed: (path) => void window.flashtalkTyped.changed(path && { path }),
   opened: () => window.flashtalkTyped.choose(true),
   speaks: () => [window.flashtalkTyped.pending(), line.dataset.state ?? ""],
+  // A player's event: whether the film still plays after it.
+  hears: (kind, film) => {
+    const rects = film.seen ? [1] : [], inside = (part) => (part === film.inside ? {} : null);
+    const player = { paused: false, getClientRects: () => rects, closest: inside, pause() { this.paused = true; } };
+    document.pictureInPictureElement = film.floats ? player : null;
+    handlers[kind]({ target: player });
+    return !player.paused;
+  },
   // The next answer about the house: a state, or "lost" for none; then how far the film is, and whether it goes on.
   poll: async (state, made_s) => {
     if (!films.length) films = [film(made_s)];

@@ -1,4 +1,4 @@
-"""The page's smaller scripts in node, without a browser: whoever chose last speaks, and when a film counts as cut."""
+"""The page's smaller scripts in node, without a browser: who speaks, when a film counts as cut, when it stops."""
 
 from __future__ import annotations
 
@@ -68,6 +68,15 @@ def test_a_film_is_cut_when_two_answers_in_a_row_are_lost_and_it_stands_still(
     polls: list[tuple[str | int, int]], left: list[Any]
 ) -> None:
     assert played("house.js", *(["poll", *poll] for poll in polls))[-1] == left
+
+
+@pytest.mark.parametrize("kind", ["play", "timeupdate"])
+@pytest.mark.parametrize(
+    ("film", "goes_on"),
+    [({}, False), ({"seen": True}, True), ({"floats": True}, True), ({"inside": ".ft-live"}, True)],
+)
+def test_a_film_whose_tab_was_left_is_heard_no_more(kind: str, film: dict[str, Any], *, goes_on: bool) -> None:
+    assert played("hush.js", ["hears", kind, film]) == [goes_on]
 
 
 WAKING = """
