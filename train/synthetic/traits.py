@@ -16,7 +16,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Character:
-    """One character. Two with the same split and seed are the same; `numbers` are sizes in head units and colours."""
+    """One character. Two with the same split, seed and view are the same; numbers: head units, colours."""
 
     seed: int
     split: str
@@ -27,6 +27,8 @@ class Character:
     hair_colour: str
     wears: str
     numbers: Mapping[str, float] = field(repr=False, hash=False, compare=False)
+    view: tuple[float, float] = (1.0, 1.0)
+    """See `framed`."""
 
 
 def draw_character(seed: int, split: str = "train") -> Character:
@@ -46,15 +48,24 @@ def draw_character(seed: int, split: str = "train") -> Character:
     return Character(seed, split, who.style, who.age, who.feminine, hair, hair_colour, wears, numbers)
 
 
+def framed(character: Character, share: float, sink: float = 1.0) -> Character:
+    """The same before a camera that shows `share` of the usual view.
+
+    sink: whether a tall picture shows more below (1) or is the middle of a square one (0), as a portrait that was cut.
+    """
+    zoom = character.numbers["zoom"] * share
+    return replace(character, numbers={**character.numbers, "zoom": zoom, "sink": sink}, view=(share, sink))
+
+
 def nearer(character: Character, nearest: float) -> Character:
-    """The same before a camera that shows from `nearest` (0 to 1) to all of the usual view; always the same share.
+    """The same before a camera that shows from `nearest` (0 to 1) to all of the usual view; always the same one.
 
     With a nearer one, tall pictures are also framed as a cut square would be, or between that and their own way.
     """
+    if nearest == 1:
+        return character
     r = Random(f"camera/{character.split}/{character.seed}")
-    share = r.uniform(nearest, 1.0)
-    sink = r.random() if nearest < 1 else 1.0
-    return replace(character, numbers={**character.numbers, "zoom": character.numbers["zoom"] * share, "sink": sink})
+    return framed(character, r.uniform(nearest, 1.0), r.random())
 
 
 def caption(character: Character) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,7 +12,7 @@ from flashtalk.errors import InputError
 from train.synthetic.pose import POSE, VISEMES, mouth_opening, poses
 from train.synthetic.render import LENS, Renderer, through_lens
 from train.synthetic.sheet import tiled
-from train.synthetic.traits import Character, draw_character
+from train.synthetic.traits import Character, draw_character, framed
 
 SIZE = (112, 112)
 SEEDS = (4, 30)
@@ -182,9 +181,8 @@ def test_a_tall_picture_without_sink_is_the_middle_of_a_square_one(
     renderer: Renderer, characters: list[Character]
 ) -> None:
     who, (height, width) = characters[0], (160, 96)
-    zoom = who.numbers["zoom"] * (width / height) ** 0.65
-    cut = replace(who, numbers={**who.numbers, "zoom": zoom, "sink": 0.0})
     square = renderer.frames([who], poses(1), (height, height))[0].float()
+    cut = framed(who, (width / height) ** 0.65, sink=0.0)  # the same renderer: it must not take it for `who`
     tall = renderer.frames([cut], poses(1), (height, width))[0].float()
     side = (height - width) // 2
     assert (square[:, :, side : side + width] - tall).abs().mean() < 1
