@@ -29,6 +29,7 @@ from starlette.requests import ClientDisconnect, Request
 from flashtalk.ui.browsers import Browsers, address_of
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
+from flashtalk.ui.plain_json import values_at_most
 from flashtalk.ui.refusal import asked_route, refused
 
 Message = MutableMapping[str, Any]
@@ -49,7 +50,9 @@ _CALLS = tuple(f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/
 _UPLOAD = "/gradio_api/upload"
 _FILE = re.compile(r"(?:/gradio_api)?/file[=/](.*)", re.DOTALL)
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_CALL_MAX_BYTES = 8 << 20
+_BODY_MAX_BYTES = 256 << 10
+"""Of what is no upload."""
+_MOST_VALUES = 4096
 _TOO_SLOW = "This came too slowly; try again over a better connection."
 _NO_FILE = "There is no such file (any more); choose it again."
 _MOST_FILES = 64
@@ -129,8 +132,8 @@ class Shutters:
             receive = _hurried(receive, self._patience_s)
         asked = Request(scope, receive)
         refusal = self._refusal(asked)
-        if refusal is None and asked.method == "POST" and _route(asked).startswith(_CALLS):
-            refusal, receive = await self._checked_call(asked)
+        if refusal is None and asked.method == "POST" and _route(asked) != _UPLOAD:
+            refusal, receive = await self._checked_body(asked)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -197,21 +200,24 @@ class Shutters:
             self._arriving_bytes[address] -= size
             self._arriving_bytes += Counter()  # drops addresses that have none
 
-    async def _checked_call(self, asked: Request) -> tuple[Response | None, Receive]:
+    async def _checked_body(self, asked: Request) -> tuple[Response | None, Receive]:
         """Why not, or None; and the body once more for whoever comes next."""
         parts, size = [], 0
         try:
             async for part in asked.stream():
                 parts.append(part)
                 size += len(part)
-                if size > _CALL_MAX_BYTES:
+                if size > _BODY_MAX_BYTES:
                     return refused(asked, 413, "This request is too long."), _again(b"", asked)
         except HTTPException:
             return refused(asked, 408, _TOO_SLOW), _again(b"", asked)
         except ClientDisconnect:
             return refused(asked, 400, "The request broke off."), _again(b"", asked)
         body = b"".join(parts)
-        return self._why_not(body, asked), _again(body, asked)
+        if values_at_most(body) > _MOST_VALUES:
+            return refused(asked, 413, "This request is too long."), _again(b"", asked)
+        is_call = _route(asked).startswith(_CALLS)
+        return self._why_not(body, asked) if is_call else None, _again(body, asked)
 
     def _why_not(self, body: bytes, asked: Request) -> Response | None:
         try:
