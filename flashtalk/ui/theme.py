@@ -93,10 +93,11 @@ def build_theme() -> Base:
 
 def head() -> str:
     """Tags for the head of the page, before Gradio's: language and shade, type, and what a search engine shows."""
-    script, style = ((STATIC / name).read_text(encoding="utf-8") for name in ("head.js", "head.css"))
+    names = ("head.js", "login.js", "head.css")
+    script, login, style = ((STATIC / name).read_text(encoding="utf-8") for name in names)
     fonts = ("bricolage-grotesque-latin.woff2", "instrument-sans-latin.woff2")
     preload = '<link rel="preload" href="ft/public/static/fonts/{}" as="font" type="font/woff2" crossorigin>'
     links = "".join(preload.format(font) for font in fonts)
     about = f'<meta name="description" content="{_ABOUT}"><meta name="color-scheme" content="light dark">'
     about += '<link rel="icon" href="ft/public/static/icon.png">'
-    return f"{about}{links}<style>{style}</style><script>{script}</script>"
+    return f"{about}{links}<style>{style}</style><script>{script}</script><script>{login}</script>"

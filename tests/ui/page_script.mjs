@@ -17,10 +17,14 @@ const film = (made_s) => {
     classList: { remove() { films[0].busy = false; } } };
 };
 
+let told = "";
+const form = { closest: () => ({ before: (line) => { told = line.textContent; } }) };
 globalThis.element = { querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice })[part] };
 globalThis.window = globalThis;
 globalThis.document = {
-  hidden: false, documentElement: { lang: "en", dataset: {} },
+  hidden: false, baseURI: "http://talk/", createElement: () => ({ setAttribute() {} }),
+  querySelector: (part) => (part === ".ft-not-taken" ? { remove: () => { told = ""; } } : form),
+  documentElement: { lang: "en", dataset: {} },
   addEventListener: (kind, act) => { handlers[kind] = act; },
   querySelectorAll: () => films.filter((one) => one.busy),
 };
@@ -41,6 +45,12 @@ const does = {
     document.pictureInPictureElement = film.floats ? player : null;
     handlers[kind]({ target: player });
     return !player.paused;
+  },
+  // The password was sent and this came back: what the page says then.
+  login: async (status) => {
+    answers.splice(0, 1, status === "lost" ? null : { status });
+    await window.fetch("login", { method: "POST" });
+    return told;
   },
   // The next answer about the house: a state, or "lost" for none; then how far the film is, and whether it goes on.
   poll: async (state, made_s) => {

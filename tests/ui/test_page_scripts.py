@@ -79,6 +79,13 @@ def test_a_film_whose_tab_was_left_is_heard_no_more(kind: str, film: dict[str, A
     assert played("hush.js", ["hears", kind, film]) == [goes_on]
 
 
+def test_the_page_that_asks_for_the_password_says_why_it_is_not_heard() -> None:
+    """Gradio itself says that a password is wrong, 400."""
+    acts = [["login", status] for status in (429, 400, 429, 200, 503, "lost")]
+    wait, lost = "Too many tries; wait a minute.", "The server does not answer; try again."
+    assert played("login.js", *acts) == [wait, "", wait, "", lost, lost]
+
+
 WAKING = """
 const page = { lang: "" }, asked = [];
 globalThis.location = { search: "", reload: () => process.stdout.write(page.lang + " " + asked.length) };
