@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from flashtalk.ui import status
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import Film, InLine, Made, Order, engine_of, stream_changes
 from flashtalk.ui.films import FilmStore, download_links
-from flashtalk.ui.material import Materials
+from flashtalk.ui.material import Materials, Voice
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.pace import Pace, Speeds
 from flashtalk.ui.project import Alike, Project, Wishes, how_alike, made_with, write_project
@@ -86,6 +87,7 @@ class _Work:
     """A film in the making. The visitor's files are open until its project is written: their age may take them."""
 
     film: Film
+    heard: Voice
     portrait: BinaryIO
     voice: BinaryIO
 
@@ -176,7 +178,7 @@ class Studio:
         )
         portrait, voice = Path(request.portrait or ""), Path(request.voice or "")
         with portrait.open("rb") as face, voice.open("rb") as sound, Film(self._context.client, order) as film:
-            yield _Work(film, face, sound)
+            yield _Work(film, order.voice, face, sound)
 
     def _show(self, request: Request) -> Iterator[Update]:
         reel, watch = _Reel(), _Watch()
@@ -224,7 +226,8 @@ class Studio:
     def _finish(self, request: Request, work: _Work, reel: _Reel, folder: Path) -> Finished:
         film, path, project = work.film, folder / "film.mp4", folder / "film.flashtalk.json"
         join_segments((segment.data for segment in reel.segments), path)
-        write_project(project, request.wishes, work.portrait, work.voice, made_with(film.model, film.stream))
+        with _no_longer(work.voice, work.heard, folder / "voice.wav") as voice:
+            write_project(project, request.wishes, work.portrait, voice, made_with(film.model, film.stream))
         film_s = reel.frames / film.stream.fps
         return Finished(path, project, film.model.fingerprint, reel.frames, film_s, reel.last_s)
 
@@ -236,3 +239,22 @@ class Studio:
         ]
         words = status.done(texts, language, frames=finished.frames, film_s=finished.film_s, wall_s=finished.wall_s)
         return gr.skip(), words, download_links(links)
+
+
+@contextmanager
+def _no_longer(file: BinaryIO, heard: Voice, path: Path) -> Iterator[BinaryIO]:
+    """The visitor's own file of a voice or, where that is a video or holds more than was heard, what was: the shorter.
+
+    path: where the latter lies meanwhile.
+    """
+    head, samples = heard.wav()
+    if os.fstat(file.fileno()).st_size <= len(head) + len(samples):
+        yield file
+        return
+    try:
+        with path.open("w+b") as shorter:
+            shorter.write(head)
+            shorter.write(samples)
+            yield shorter
+    finally:
+        path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import struct
 import threading
 import time
 from collections import OrderedDict
@@ -27,6 +28,7 @@ from flashtalk.ui.context import UiContext
 TRACK_RATE = 48_000
 """Of the film's own sound; the model hears 16 kHz."""
 _SPEECH_RATE = 16_000
+_WAV_HEAD, _WAV_FLOAT = struct.Struct("<4sI8sIHHIIHH4sI"), 3
 _KEPT_PICTURES, _KEPT_SOUNDS = 8, 8
 
 Value = TypeVar("Value")
@@ -43,6 +45,13 @@ class Voice:
     def duration_s(self) -> float:
         """How long it lasts."""
         return len(self.speech_S) / _SPEECH_RATE
+
+    def wav(self) -> tuple[bytes, memoryview]:
+        """Head and samples of a sound file that opens as this very voice, bit for bit."""
+        samples_SC = np.ascontiguousarray(self.track_SC, "<f4")
+        frame_bytes, size = 4 * samples_SC.shape[1], samples_SC.nbytes
+        rates = (_WAV_FLOAT, samples_SC.shape[1], TRACK_RATE, TRACK_RATE * frame_bytes, frame_bytes, 32)
+        return _WAV_HEAD.pack(b"RIFF", 36 + size, b"WAVEfmt ", 16, *rates, b"data", size), samples_SC.data.cast("B")
 
 
 class _Shelf(Generic[Value]):

@@ -9,7 +9,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -21,10 +22,16 @@ from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
 from flashtalk.serving.asked import MOST_PROMPT_LETTERS
 from flashtalk.ui.material import file_sha256
+from flashtalk.ui.plain_json import values_at_most
 
 _FORMAT = "flashtalk-project"
 _VERSION = 1
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 112 << 20
+"""The largest picture that the door opens, and two minutes of sound as ui/making.py puts it in."""
+_MOST_VALUES = 4096
+"""A file of ours has some thirty, and the commas of its prompt."""
+_PIECE_BYTES = 3 << 18
+"""Of three bytes base64 makes four letters."""
 _LONGEST_NAME = 100
 _MADE_WITH = ("flashtalk", "model", "device", "settings")
 _NAME = re.compile(r"[\w .()-]{1,80}")
@@ -81,15 +88,21 @@ def write_project(
     path: Path, wishes: Wishes, portrait: BinaryIO, voice: BinaryIO, made_with: Mapping[str, str]
 ) -> None:
     """Write the project of a film from its opened files; `made_with` is what `made_with` said when it was made."""
+    files = {secrets.token_hex(16): file for file in (portrait, voice)}
+    marks = list(files)
     tree = {
         "format": _FORMAT,
         "version": _VERSION,
         "made_with": dict(made_with),
         "wishes": asdict(wishes) | {"settings": dict(wishes.settings)},
-        "portrait": _packed(portrait),
-        "voice": _packed(voice),
+        "portrait": _described(portrait, marks[0]),
+        "voice": _described(voice, marks[1]),
     }
-    path.write_text(json.dumps(tree, indent=1, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(tree, indent=1, ensure_ascii=False)
+    with path.open("wb") as target:
+        for part in re.split(f"({'|'.join(marks)})", text):
+            for piece in _letters(files[part]) if part in files else (part.encode(),):
+                target.write(piece)
 
 
 def read_project(path: str | Path, folder: Path) -> Project:
@@ -97,7 +110,10 @@ def read_project(path: str | Path, folder: Path) -> Project:
     try:
         if Path(path).stat().st_size > _MOST_BYTES:
             raise _damaged("is too large")
-        tree = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = Path(path).read_bytes()
+        if values_at_most(data) > _MOST_VALUES:
+            raise _damaged("holds more than a film is made of")
+        tree = json.loads(data)
         if tree["format"] != _FORMAT or tree["version"] != _VERSION:
             raise _damaged("is of another version")
         wishes = _wishes(tree["wishes"])
@@ -119,11 +135,18 @@ def _wishes(tree: Mapping[str, Any]) -> Wishes:
     )
 
 
-def _packed(file: BinaryIO) -> dict[str, str]:
+def _described(file: BinaryIO, data: str) -> dict[str, str]:
+    """What stands for a file; `data` for its bytes."""
     file.seek(0)
-    data = file.read()
-    digest = hashlib.sha256(data).hexdigest()
-    return {"name": Path(file.name).name, "sha256": digest, "data": base64.b64encode(data).decode()}
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": Path(file.name).name, "sha256": digest, "data": data}
+
+
+def _letters(file: BinaryIO) -> Iterator[bytes]:
+    """Its bytes in base64, never all in memory."""
+    file.seek(0)
+    while piece := file.read(_PIECE_BYTES):
+        yield base64.b64encode(piece)
 
 
 def _unpacked(tree: Mapping[str, str], folder: Path, kind: str) -> Path:
