@@ -137,16 +137,21 @@ def _wishes(tree: Mapping[str, Any]) -> Wishes:
 
 def _described(file: BinaryIO, data: str) -> dict[str, str]:
     """What stands for a file; `data` for its bytes."""
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": Path(file.name).name, "sha256": digest, "data": data}
+    digest = hashlib.sha256()
+    for piece in _pieces(file):
+        digest.update(piece)
+    return {"name": Path(file.name).name, "sha256": digest.hexdigest(), "data": data}
 
 
 def _letters(file: BinaryIO) -> Iterator[bytes]:
     """Its bytes in base64, never all in memory."""
+    return map(base64.b64encode, _pieces(file))
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
     file.seek(0)
     while piece := file.read(_PIECE_BYTES):
-        yield base64.b64encode(piece)
+        yield piece
 
 
 def _unpacked(tree: Mapping[str, str], folder: Path, kind: str) -> Path:
