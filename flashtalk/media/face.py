@@ -39,7 +39,8 @@ def find_face(rgb_HWC: np.ndarray) -> FaceBox | None:
     if cv2 is None:
         return None
     rgb_HWC = np.ascontiguousarray(rgb_HWC)
-    rounds = [_faces_at(cv2, rgb_HWC, side_px) for side_px in _SEARCH_SIDES_PX]
+    detectors = _Detectors(cv2)
+    rounds = [_faces_at(detectors, rgb_HWC, side_px) for side_px in _SEARCH_SIDES_PX]
     boxes = sorted(box for found in rounds for box in found)
     if not boxes:
         return None
@@ -47,10 +48,30 @@ def find_face(rgb_HWC: np.ndarray) -> FaceBox | None:
     return FaceBox(left, top, width, height, max(map(len, rounds)))
 
 
-def _faces_at(cv2: ModuleType, rgb_HWC: np.ndarray, side_px: int) -> list[tuple[int, ...]]:
+class _Detectors:
+    """Those of one search, each read when it is needed (some 10 ms): threads must not share them."""
+
+    def __init__(self, cv2: ModuleType) -> None:
+        self.cv2 = cv2
+        self._read: dict[str, Any] = {}
+
+    def detect(self, name: str, grey_HW: np.ndarray) -> list[tuple[int, ...]]:
+        """Boxes (left, top, width, height) by one cascade."""
+        if name not in self._read:
+            path = Path(self.cv2.data.haarcascades) / f"haarcascade_{name}.xml"
+            self._read[name] = self.cv2.CascadeClassifier(str(path))
+        smallest = max(24, min(grey_HW.shape) // 10)
+        boxes = self._read[name].detectMultiScale(
+            grey_HW, scaleFactor=1.1, minNeighbors=3, minSize=(smallest, smallest)
+        )
+        return [tuple(int(value) for value in box) for box in boxes]
+
+
+def _faces_at(detectors: _Detectors, rgb_HWC: np.ndarray, side_px: int) -> list[tuple[int, ...]]:
     """Boxes in the picture's own pixels, searched with the longer side at `side_px`."""
     scale = min(1.0, side_px / max(rgb_HWC.shape[:2]))
-    return [tuple(round(value / scale) for value in box) for box in _search(cv2, _small_grey(cv2, rgb_HWC, scale))]
+    grey_HW = _small_grey(detectors.cv2, rgb_HWC, scale)
+    return [tuple(round(value / scale) for value in box) for box in _search(detectors, grey_HW)]
 
 
 def _small_grey(cv2: ModuleType, rgb_HWC: np.ndarray, scale: float) -> np.ndarray:
@@ -58,31 +79,23 @@ def _small_grey(cv2: ModuleType, rgb_HWC: np.ndarray, scale: float) -> np.ndarra
     return cv2.cvtColor(cv2.resize(rgb_HWC, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
-def _search(cv2: ModuleType, grey_HW: np.ndarray) -> list[tuple[int, ...]]:
+def _search(detectors: _Detectors, grey_HW: np.ndarray) -> list[tuple[int, ...]]:
     """What the first of these finds, strictest first: dark, pale and drawn faces lack contrast, so need the others."""
     brightened_HW = np.round(255 * np.sqrt(grey_HW / 255)).astype(np.uint8)
+    detect, even = detectors.detect, detectors.cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4))
     tries = (
-        lambda: _detect(cv2, _FRONTAL, grey_HW),
-        lambda: _detect(cv2, _FRONTAL, cv2.createCLAHE(clipLimit=4.0, tileGridSize=(4, 4)).apply(grey_HW)),
-        lambda: _detect(cv2, _FRONTAL, brightened_HW),
-        lambda: _detect(cv2, _FRONTAL_EAGER, grey_HW),
-        lambda: _detect(cv2, _PROFILE, grey_HW),
-        lambda: _mirrored(_detect(cv2, _PROFILE, np.ascontiguousarray(grey_HW[:, ::-1])), grey_HW.shape[1]),
+        lambda: detect(_FRONTAL, grey_HW),
+        lambda: detect(_FRONTAL, even.apply(grey_HW)),
+        lambda: detect(_FRONTAL, brightened_HW),
+        lambda: detect(_FRONTAL_EAGER, grey_HW),
+        lambda: detect(_PROFILE, grey_HW),
+        lambda: _mirrored(detect(_PROFILE, np.ascontiguousarray(grey_HW[:, ::-1])), grey_HW.shape[1]),
     )
     return next(filter(None, (search() for search in tries)), [])
 
 
 def _mirrored(boxes: list[tuple[int, ...]], width: int) -> list[tuple[int, ...]]:
     return [(width - left - box_width, top, box_width, height) for left, top, box_width, height in boxes]
-
-
-def _detect(cv2: ModuleType, name: str, grey_HW: np.ndarray) -> list[tuple[int, ...]]:
-    """Boxes (left, top, width, height) by one cascade."""
-    # Loaded anew each time (some 10 ms): one detector must not be used by two threads at once.
-    cascade: Any = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml"))
-    smallest = max(24, min(grey_HW.shape) // 10)
-    boxes = cascade.detectMultiScale(grey_HW, scaleFactor=1.1, minNeighbors=3, minSize=(smallest, smallest))
-    return [tuple(int(value) for value in box) for box in boxes]
 
 
 def _opencv() -> ModuleType | None:

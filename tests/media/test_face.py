@@ -11,7 +11,7 @@ from flashtalk.media.face import FaceBox, find_face
 from flashtalk.media.image import fit_portrait
 from tests.media.corpus_image import draw_face
 
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 
 
 @pytest.mark.parametrize("skin", ["#f4d8c8", "#e0b090", "#a06840", "#5a3420"])
@@ -65,6 +65,13 @@ def test_a_tall_picture_keeps_hair_and_chin() -> None:
         assert box is not None
         assert box.top - 0.2 * box.height >= 0
         assert box.top + 1.1 * box.height <= 128
+
+
+def test_each_detector_is_read_once_for_a_picture_without_a_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, make = [], cv2.CascadeClassifier
+    monkeypatch.setattr(cv2, "CascadeClassifier", lambda path: read.append(path) or make(path))
+    assert find_face(np.random.default_rng(0).integers(0, 255, (300, 200, 3), dtype=np.uint8)) is None
+    assert len(read) == len(set(read)) == 3
 
 
 def test_without_opencv_nobody_is_seen_and_the_middle_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
