@@ -9,6 +9,7 @@ import ast
 import fnmatch
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -227,3 +228,17 @@ def test_every_file_opens_with_what_lives_there() -> None:
     openings = ((s.path, (ast.get_docstring(s.tree) or "").split("\n\n")[0].splitlines()) for s in sources())
     law = f"A file opens with 1..{MAX_OPENING_LINES} lines: what lives here, who calls it:"
     demand(law, (f"{path}: {len(lines)} lines" for path, lines in openings if not 1 <= len(lines) <= MAX_OPENING_LINES))
+
+
+def test_the_readme_names_every_file() -> None:
+    """Of flashtalk's packages, each in its place. A folder inside one stands for its files, as `commands` does."""
+    tree = (ROOT / "README.md").read_text("utf-8").split("\nflashtalk/\n")[1].split("\ntrain/\n")[0]
+    parts = (re.findall(r"\w+/|\w+\.py", part) for part in re.split(r"\n  (?=\w)", tree))
+    told = {names[0].rstrip("/"): names for names in parts if names and names[0] != "commands/"}
+    paths = [path.relative_to(ROOT / "flashtalk") for path in (ROOT / "flashtalk").rglob("*.py")]
+    inside = [(path.parts[0], f"{path.parts[1]}/" if len(path.parts) > 2 else path.name) for path in paths]
+    assert len(told) > 8
+    missing = {
+        f"{package}/{name}" for package, name in inside if name not in [*told.get(package, [name]), "__init__.py"]
+    }
+    demand("Name it in README.md, Files:", missing)
