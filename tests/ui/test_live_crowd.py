@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.ui.page_kit import Visitor as Browser
 
 ABOUT = Visitor(np.full((64, 64, 3), 128, np.uint8))
 MOST = LiveConfig.per_visitor
+WINDOW = {"window_s": 1.0, "late_s": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def sessions(page: Page) -> Iterator[LiveSessions]:
 
 def heard(session: LiveSession) -> LiveSession:
     """With a browser that listens."""
-    session.attach(Outbox(asyncio.new_event_loop(), window_s=1, late_s=1), FramePacker)
+    session.attach(Outbox(asyncio.new_event_loop(), **WINDOW), FramePacker)
     wait_until(lambda: session._outbox is not None, 5)
     return session
 
@@ -107,3 +108,43 @@ def test_the_socket_counts_by_the_browsers_cookie(page: Page) -> None:
     with page.visitor() as greedy, page.visitor() as other:
         told = asyncio.run(first_words(page, [greedy] * (MOST + 1) + [other]))
     assert [one.get("code") for one in told] == [None] * MOST + ["live_enough", None], told
+
+
+def test_who_leaves_the_line_gives_up_the_place_and_who_comes_back_to_it_is_told(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Whoever starts and stops while the house is full would fill the line with nobody."""
+    with (
+        busy_page(tmp_path_factory.mktemp("line"), 0.05, **{"serving.seats": 1}) as page,
+        page.house.open(ABOUT.portrait_HWC),
+        closing(LiveSessions(page.house, LiveConfig(per_visitor=2, keep_s=1.0))) as sessions,
+    ):
+
+        def in_line(number: int) -> None:
+            wait_until(lambda: page.house.status().queue_length == number, 5)
+
+        left = heard(sessions.open(ABOUT, "page 0", Asker("anna")))
+        in_line(1)
+        left.close()
+        in_line(0)
+        returned, box = sessions.open(ABOUT, "page 1", Asker("anna")), Outbox(asyncio.new_event_loop(), **WINDOW)
+        heard(returned)
+        in_line(1)
+        returned.attach(box, FramePacker)
+        wait_until(lambda: any('"type":"place","place":1' in str(one.data) for one in box._waiting), 5)
+        returned.detach(box)
+        in_line(0)
+        wait_until(lambda: returned.ended, 5)
+
+
+def test_who_interrupts_without_end_ends_all_the_same(page: Page) -> None:
+    sessions = LiveSessions(page.house, LiveConfig(max_session_s=1.0))
+    session = heard(sessions.open(ABOUT, "page", Asker("anna")))
+
+    def spoken_over() -> bool:
+        for _ in range(200):
+            session.interrupt(0)
+        return session.ended
+
+    wait_until(spoken_over, 5)
+    sessions.close()

@@ -31,6 +31,7 @@ _LOOK_S = 0.2
 _RETRY_S = 0.5
 _PIECES_KEPT = 500
 _NOTICE_S = 3.0
+_MOST_ORDERS = 16
 MakePacker = Callable[[StreamConfig, LiveConfig], Packer]
 
 
@@ -104,7 +105,8 @@ class LiveSession:
 
     def interrupt(self, shown_chunks: int) -> None:
         """Be quiet after the first `shown_chunks` chunks on the page's count."""
-        self._order(lambda: self._interrupt(shown_chunks))
+        if len(self._orders) < _MOST_ORDERS:
+            self._order(lambda: self._interrupt(shown_chunks))
 
     def close(self) -> None:
         """End now."""
@@ -149,8 +151,7 @@ class LiveSession:
 
     def _turn(self) -> None:
         try:
-            while self._orders:
-                self._orders.popleft()()
+            self._obey()
             if self._outbox is None:
                 self._wait_for_browser()
                 return
@@ -186,11 +187,19 @@ class LiveSession:
         run.begin_again(time.monotonic())
         self._new_epoch(run, "resume")
 
+    def _obey(self) -> None:
+        """What was ordered by now; what comes meanwhile has to wait, so that nobody keeps this thread busy with it."""
+        for _ in range(len(self._orders)):
+            self._orders.popleft()()
+
     def _wait_for_browser(self) -> None:
         self._pieces.clear()
         self._woken.wait(0.2)
         self._woken.clear()
-        if time.monotonic() - self._alone_since_s > self._settings.keep_s:
+        self._end_if_alone()
+
+    def _end_if_alone(self) -> None:
+        if self._outbox is None and time.monotonic() - self._alone_since_s > self._settings.keep_s:
             self._closing = True
 
     def _listen(self, run: Run) -> None:
@@ -226,13 +235,21 @@ class LiveSession:
                     self._visitor.portrait_HWC,
                     prompt=self._visitor.prompt,
                     realtime=True,
-                    on_place=lambda place: self._say("place", place=place),
+                    on_place=self._stand_in_line,
                     **self._pace.changes,
                 )
             except WorkerLost:
                 if time.monotonic() > give_up_s or self._closing:
                     raise SessionClosed("The model did not come back; try again in a minute.") from None
                 time.sleep(_RETRY_S)
+
+    def _stand_in_line(self, place: int) -> None:
+        """Who leaves gives the place up, and who comes back is told it."""
+        self._obey()
+        self._end_if_alone()
+        if self._closing:
+            raise SessionClosed("The visitor left the line.")
+        self._say("place", place=place)
 
     def _give(self, run: Run, chunk: VideoChunk) -> None:
         start_s, began_s = run.clock_s, time.monotonic()
