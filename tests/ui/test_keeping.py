@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
+from fastapi.routing import Mount
 
 from flashtalk.config_app import DoorConfig, JobsConfig, UiConfig
 from flashtalk.config_file import load_config
@@ -20,6 +22,7 @@ from flashtalk.ui.material import Materials, _Shelf
 from flashtalk.ui.streams import Streams
 from flashtalk.ui.tabs.microphone import Live
 from flashtalk.ui.texts import Texts
+from tests.serving.fakes import FakeHouse
 from tests.ui.page_kit import FACE, VOICE, Page, Visitor, busy_page
 
 DURABLE = {"secret", "lock", "jobs"}
@@ -129,6 +132,20 @@ def test_segments_go_when_nothing_was_added_for_long_though_the_page_never_left(
         streams.forget_old()
         assert len(blocks.pending_streams) == left
     assert (ended, streams._seen) == (["somebody"], {})
+
+
+def test_the_mounted_app_lets_go_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = SimpleNamespace(segments=[b"a"], end_stream=lambda: None)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    with FakeHouse(load_config("cpu")) as client:
+        context = build.make_context(client, UiConfig(folder=str(tmp_path / "app")), DoorConfig(upload_age_s=0))
+        monkeypatch.setattr(build, "make_context", lambda *_: context)
+        app = build.mount(client, context.settings)
+        pages = next(one.app for one in app.routes if isinstance(one, Mount) and isinstance(one.app, gr.routes.App))
+        pages.get_blocks().pending_streams["somebody"] = {1: {2: stream}}  # type: ignore[assignment]
+        for left in (1, 0):  # a first look cannot tell how old it is
+            context.cleaner.sweep()
+            assert len(pages.get_blocks().pending_streams) == left
 
 
 def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> UiContext:

@@ -17,14 +17,20 @@ import pytest
 from fastapi.requests import Request
 from gradio.context import LocalContext
 
+from flashtalk.config_app import JobsConfig, UiConfig
+from flashtalk.config_file import load_config
 from flashtalk.errors import Overloaded
 from flashtalk.serving.jobs.room import JobRoom
+from flashtalk.ui import browsers
 from flashtalk.ui.browsers import Asker, Browsers, address_of
+from flashtalk.ui.build import make_context
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
+from flashtalk.ui.tabs import long_video
 from flashtalk.ui.tokens import Tokens, load_tokens
 from flashtalk.ui.visits import Visits
+from tests.serving.fakes import FakeHouse
 from tests.ui.live_kit import wait_until
 from tests.ui.page_kit import Page, Visitor, busy_page
 
@@ -49,8 +55,10 @@ def asking(address: str, cookie: str = "", browsers: Browsers = BROWSERS) -> Ite
         LocalContext.request.reset(token)
 
 
-def begin(visits: Visits, films: contextlib.ExitStack, address: str, cookie: str = "") -> None:
-    with asking(address, cookie):
+def begin(
+    visits: Visits, films: contextlib.ExitStack, address: str, cookie: str = "", known: Browsers = BROWSERS
+) -> None:
+    with asking(address, cookie, known):
         films.enter_context(visits.film())
 
 
@@ -240,3 +248,28 @@ def test_long_films_of_one_visitor_have_an_end_whatever_the_token(
         refused = ["unfinished films, the most allowed" in said for said in told]
         assert refused == [False] * 4 + [True] * 2, told
         assert "unfinished films" not in browser.call(order, browser.inputs(order))
+
+
+def test_long_films_of_one_address_have_an_end_whoever_orders_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobRoom, "_next_job", lambda _room: None)  # all of them wait
+    monkeypatch.setattr(long_video, "JobsConfig", lambda: JobsConfig(per_address=2))
+    monkeypatch.setattr(browsers, "address_of", lambda _asked: HOME)
+    with busy_page(tmp_path) as page, contextlib.ExitStack() as stack:
+        order, told = page.function("make_long_film"), []
+        for visitor in [stack.enter_context(page.visitor()) for _ in range(3)]:
+            told.append("Your address has 2 unfinished films" in visitor.call(order, visitor.inputs(order)))
+    assert told == [False, False, True]
+
+
+def test_films_are_counted_as_it_is_configured(tmp_path: Path) -> None:
+    settings = UiConfig(folder=str(tmp_path), films_per_visitor=2, films_per_address=3)
+    with FakeHouse(load_config("cpu")) as client, contextlib.ExitStack() as films:
+        context = make_context(client, settings)
+        cookies = [context.browsers.new() for _ in range(2)]
+        for cookie, most in ((cookies[0], 2), (cookies[1], 1)):
+            for _ in range(most):
+                begin(context.visits, films, HOME, cookie, context.browsers)
+            with pytest.raises(Overloaded):
+                begin(context.visits, films, HOME, cookie, context.browsers)
