@@ -43,6 +43,8 @@ MESSAGE_BYTES = 1 << 20
 SPACE_PROXIES = "127.0.0.0/8,::1,10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 """All visitors of a Space come through proxies inside its network, which add whom they ask for to a header. The last
 address there that is none of theirs is the visitor's, which limits count by; those before it anybody can write."""
+ARRIVALS = 128
+"""Connections that are taken before any is looked at; each is an open file."""
 GRACE_S = 1
 """Answers under way may go on for so long after Ctrl-C."""
 
@@ -146,6 +148,7 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
     import uvicorn
     import websockets  # noqa: F401 (without it uvicorn answers 404 to every socket: better to fail now)
 
+    from flashtalk.ui.connections import PatientProtocol, most_connections
     from flashtalk.ui.lobby import Lobby
 
     def failed() -> None:
@@ -153,7 +156,15 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
 
     lobby = Lobby(lambda: _open(config, ui, doors, screen), failed)
     server = uvicorn.Server(
-        uvicorn.Config(lobby, log_level="warning", ws_max_size=MESSAGE_BYTES, timeout_graceful_shutdown=GRACE_S)
+        uvicorn.Config(
+            lobby,
+            http=PatientProtocol,
+            limit_concurrency=most_connections(),
+            backlog=ARRIVALS,
+            log_level="warning",
+            ws_max_size=MESSAGE_BYTES,
+            timeout_graceful_shutdown=GRACE_S,
+        )
     )
     logging.getLogger("uvicorn.error").addFilter(_Leaving(server))
     for line in _addresses(doors):
