@@ -17,17 +17,20 @@ const film = (made_s) => {
     classList: { remove() { films[0].busy = false; } } };
 };
 
-let told = "";
+const stage = { video: null, querySelector: () => stage.video };
+let told = "", links = null;
 const form = { closest: () => ({ before: (line) => { told = line.textContent; } }) };
 globalThis.element = { querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice })[part] };
 globalThis.window = globalThis;
 globalThis.document = {
   hidden: false, baseURI: "http://talk/", createElement: () => ({ setAttribute() {} }),
-  querySelector: (part) => (part === ".ft-not-taken" ? { remove: () => { told = ""; } } : form),
+  querySelector: (part) => ({ ".ft-not-taken": { remove: () => { told = ""; } }, "#ft-saves a": links, "input[type=password]": form })[part],
+  getElementById: () => stage,
   documentElement: { lang: "en", dataset: {} },
   addEventListener: (kind, act) => { handlers[kind] = act; },
   querySelectorAll: () => films.filter((one) => one.busy),
 };
+globalThis.watch = () => {};
 globalThis.fetch = async () => answers.shift() ?? Promise.reject(new Error("no network"));
 globalThis.setTimeout = (act, after_ms) => { due = { act, at: time + after_ms }; };
 
@@ -45,6 +48,14 @@ const does = {
     document.pictureInPictureElement = film.floats ? player : null;
     handlers[kind]({ target: player });
     return !player.paused;
+  },
+  // The film of the page waits for more, and has had none for a while: what it plays then, from where, and whether.
+  waits: (player) => {
+    stage.video = { currentTime: 3, HAVE_CURRENT_DATA: 2, paused: false, src: "pieces", play: async () => {}, ...player };
+    links = player.finished ? { href: "whole" } : null;
+    handlers.waiting({ target: stage.video });
+    due.act();
+    return [stage.video.src, stage.video.currentTime];
   },
   // The password was sent and this came back: what the page says then.
   login: async (status) => {

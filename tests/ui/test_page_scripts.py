@@ -79,6 +79,20 @@ def test_a_film_whose_tab_was_left_is_heard_no_more(kind: str, film: dict[str, A
     assert played("hush.js", ["hears", kind, film]) == [goes_on]
 
 
+@pytest.mark.parametrize(
+    ("player", "plays"),
+    [
+        ({"readyState": 1, "finished": True}, "whole"),
+        ({"readyState": 3, "finished": True}, "pieces"),
+        ({"readyState": 1, "finished": True, "paused": True}, "pieces"),
+        ({"readyState": 1, "finished": False}, "pieces"),
+    ],
+)
+def test_a_finished_film_whose_pieces_are_gone_plays_on_as_one_file(player: dict[str, Any], plays: str) -> None:
+    """Gradio holds them in memory for a while only, see ui/streams.py."""
+    assert played("player.js", ["waits", player]) == [[plays, 3]]
+
+
 def test_the_page_that_asks_for_the_password_says_why_it_is_not_heard() -> None:
     """Gradio itself says that a password is wrong, 400."""
     acts = [["login", status] for status in (429, 400, 429, 200, 503, "lost")]

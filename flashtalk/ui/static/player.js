@@ -36,9 +36,28 @@ function fellBehind() {
   goOnWhenThere();
 }
 
+// The server lets go of a film's pieces after a while; the finished film is there as one file much longer.
+const LOST_MS = 2000;
+let lost = 0;
+
+function takeWhole() {
+  const video = film(), whole = document.querySelector("#ft-saves a")?.href;
+  if (!video || !whole || video.paused || video.readyState > video.HAVE_CURRENT_DATA || video.src === whole) return;
+  const atS = video.currentTime;
+  video.src = whole;
+  video.currentTime = atS;
+  video.play().catch(() => {});
+}
+
+function doubtPieces() {
+  clearTimeout(lost);
+  lost = setTimeout(takeWhole, LOST_MS);
+}
+
 // Media events do not bubble, but they can be caught on their way down.
 const onFilm = (name, act) => document.addEventListener(name, (event) => event.target === film() && act(), true);
 onFilm("waiting", fellBehind);
+onFilm("waiting", doubtPieces);
 for (const name of ["play", "emptied"]) onFilm(name, () => (clearTimeout(timer), show(false)));
 watch("value", goOnWhenThere);
 
