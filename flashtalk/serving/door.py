@@ -76,6 +76,7 @@ class Door:
     def __init__(self, config: DoorConfig | None = None) -> None:
         self.config = config or DoorConfig()
         self._turns = threading.BoundedSemaphore(self.config.at_once)
+        self._long_turns = threading.BoundedSemaphore(1)
         self._held: tuple[str, ...] | None = None
 
     def picture(self, path: str | Path) -> np.ndarray:
@@ -97,14 +98,15 @@ class Door:
 
     @contextmanager
     def film_sound(
-        self, path: str | Path, sample_rate: int, channels: int | None = None
+        self, path: str | Path, sample_rate: int, channels: int | None = None, *, whole: bool = False
     ) -> Iterator[tuple[SoundInfo, Iterator[np.ndarray]]]:
         """A sound of up to hours, decoded as it is read: blocks of a second, float32 [S] (one channel) or [S, 2].
 
-        channels None: as in the file, 2 at most. Read the blocks fast: time counts. InputError, Overloaded.
+        channels None: as in the file, 2 at most. whole: it is read to its end, which may take minutes and keeps only
+        others of its kind waiting. Read the blocks fast: time counts. InputError, Overloaded.
         """
         limits = AudioLimits(max_bytes=self.config.film_max_bytes, max_duration_s=self.config.film_max_s)
-        with self._stream(path, sample_rate, channels, limits) as opened:
+        with self._stream(path, sample_rate, channels, limits, whole=whole) as opened:
             yield opened
 
     def status(self) -> DoorStatus:
@@ -113,9 +115,9 @@ class Door:
 
     @contextmanager
     def _stream(
-        self, path: str | Path, sample_rate: int, channels: int | None, limits: AudioLimits
+        self, path: str | Path, sample_rate: int, channels: int | None, limits: AudioLimits, *, whole: bool = False
     ) -> Iterator[tuple[SoundInfo, Iterator[np.ndarray]]]:
-        with self._open(path, "sound", limits.max_bytes) as file:
+        with self._open(path, "sound", limits.max_bytes, whole=whole) as file:
             wanted: dict[str, int | None] = {"sample_rate": sample_rate, "channels": channels}
             records = self._records(file, "sound", asdict(limits), _BLOCK_MAX_BYTES, **wanted)
             try:
@@ -125,7 +127,7 @@ class Door:
                 records.close()
 
     @contextmanager
-    def _open(self, path: str | Path, kind: Kind, max_bytes: int) -> Iterator[BinaryIO]:
+    def _open(self, path: str | Path, kind: Kind, max_bytes: int, *, whole: bool = False) -> Iterator[BinaryIO]:
         """The file, never a link, a folder, a device or an address; and a turn to look at it."""
         try:
             handle = os.open(path, os.O_RDONLY | _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
@@ -137,13 +139,15 @@ class Door:
             raise _gone(kind)
         with os.fdopen(handle, "rb") as file:
             _check_size(file, kind, max_bytes)
-            if not self._turns.acquire(timeout=self.config.time_s):
+            config = self.config
+            turns, wait_s = (self._long_turns, config.long_wait_s) if whole else (self._turns, config.time_s)
+            if not turns.acquire(timeout=wait_s):
                 words = "Too many files are being opened just now; try again in a minute."
                 raise Overloaded(words, code="door_busy")
             try:
                 yield file
             finally:
-                self._turns.release()
+                turns.release()
 
     def _records(
         self, file: BinaryIO, kind: Kind, limits: dict[str, Any], max_bytes: int, **extra: int | None

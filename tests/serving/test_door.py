@@ -256,6 +256,17 @@ def test_a_crowd_waits_and_is_told(tmp_path: Path) -> None:
     assert refused.value.code == "door_busy"
 
 
+def test_hours_of_sound_keep_only_others_of_their_kind_waiting() -> None:
+    door, sound = Door(DoorConfig(at_once=1, long_wait_s=0.1)), "assets/speech/hello.wav"
+    with door.film_sound(sound, 48000, whole=True) as (_, blocks):
+        next(blocks)
+        assert door.picture("assets/portraits/anna.png").ndim == 3
+        with door.film_sound(sound, 48000) as (_, short):
+            next(short)
+        with pytest.raises(Overloaded, match="try again"), door.film_sound(sound, 48000, whole=True):
+            pass
+
+
 def test_a_long_sound_streams_and_may_be_left_in_the_middle(door: Door) -> None:
     with door.film_sound("assets/speech/hello.wav", 48000) as (info, blocks):
         first = next(blocks)

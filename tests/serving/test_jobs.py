@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -19,11 +21,14 @@ from flashtalk.errors import EngineError, InputError, Overloaded, WorkerLost
 from flashtalk.media.label import ABOUT
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs import render
+from flashtalk.serving.jobs.intake import take_in
 from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.serving.jobs.rows import Rows, playlist
+from flashtalk.serving.jobs.shelf import Shelf, View
 from flashtalk.serving.jobs.span import JOIN_FRAMES
 from flashtalk.serving.jobs.splice import read_frames
+from flashtalk.ui.why import CHINESE
 from tests.serving.job_kit import JOBS, OTHER, OWNER, PlainClient, order_of, tiny, write_inputs
 
 SECONDS = 2.9
@@ -270,6 +275,55 @@ def test_new_tokens_give_one_browser_or_address_no_more_films(
         room.resume(job.owner, job.id)
         room.cancel(job.owner, job.id)
         submit(room, "anna", "home")
+    with room_in(tmp_path, client, kept_per_owner=3) as room:
+        with pytest.raises(Overloaded, match="You have 3 films here"):  # two unfinished ones, one cancelled
+            submit(room, "anna", "home")
+        submit(room, "bob", "home")
+
+
+def test_who_asks_for_what_is_being_read_does_not_wait_for_ever(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Any:
+        begun.set()
+        go_on.wait(WAIT_S)
+        return take_in(*given)
+
+    monkeypatch.setattr("flashtalk.serving.jobs.room.take_in", slow)
+    monkeypatch.setattr("flashtalk.serving.jobs.room._INTAKE_S", 0.1)
+    with room_in(tmp_path, client) as room, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(room.submit, order_of(inputs))
+        assert begun.wait(WAIT_S)
+        with pytest.raises(Overloaded, match="still being read") as refused:
+            room.submit(order_of(inputs))
+        assert refused.value.code in CHINESE
+        go_on.set()
+        assert first.result(WAIT_S).id == room.submit(order_of(inputs)).id
+
+
+def test_an_accident_with_files_ends_neither_the_making_nor_the_sweeping(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flashtalk.serving.jobs.room._SWEEP_S", 0.05)
+    sweeps, real = threading.Semaphore(0), Shelf.view
+
+    def fails(self: Shelf, *_: object) -> None:
+        sweeps.release()
+        raise PermissionError
+
+    def fails_once(self: Shelf, job: Job) -> View:
+        monkeypatch.setattr(Shelf, "view", real)
+        raise PermissionError
+
+    monkeypatch.setattr(Shelf, "clear_strays", fails)
+    monkeypatch.setattr(Shelf, "view", fails_once)
+    with room_in(tmp_path, client) as room:
+        room.submit(order_of(inputs))
+        second = room.submit(order_of(inputs, "two"))
+        assert room.wait(second.id, ("done",), WAIT_S)
+        assert all(sweeps.acquire(timeout=WAIT_S) for _ in range(3))
 
 
 def test_who_ordered_is_in_the_record_and_old_records_have_none(tmp_path: Path) -> None:

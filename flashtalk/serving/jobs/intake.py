@@ -38,9 +38,9 @@ def take_in(folder: JobFolder, picture: str | Path, sound: str | Path, door: Doo
     picture_HWC = door.picture(picture)
     with plain_errors("the picture"):
         folder.picture.write_bytes(picture_HWC.tobytes())
-    with door.film_sound(sound, 16000, 1) as (_, blocks):
+    with door.film_sound(sound, 16000, 1, whole=True) as (_, blocks):
         samples = write_voice(folder.voice, _while_there_is_room(blocks, folder.path, min_free_bytes))
-    with door.film_sound(sound, TRACK_RATE) as (info, blocks):
+    with door.film_sound(sound, TRACK_RATE, whole=True) as (info, blocks):
         write_track(folder.track, _while_there_is_room(blocks, folder.path, min_free_bytes))
     if not samples:
         raise InputError(

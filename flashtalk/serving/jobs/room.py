@@ -8,12 +8,9 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import logging
-import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +21,7 @@ from flashtalk.config_app import JobsConfig
 from flashtalk.errors import FlashTalkError, InputError, Overloaded, WorkerLost
 from flashtalk.serving.asked import demand_short_prompt
 from flashtalk.serving.door import Door
+from flashtalk.serving.jobs.care import logged, removed_on_error
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
 from flashtalk.serving.jobs.places import demand_place
 from flashtalk.serving.jobs.record import Job, JobFolder, State, new_id
@@ -37,6 +35,8 @@ _LOSSES = 2
 """A job may lose the engine so often without a new chunk in between; then it counts as the reason."""
 _SEAT_S = 5.0
 """Time between two tries for a seat."""
+_INTAKE_S = 60.0
+"""Longest wait for the same order, whose sound is being read."""
 _SWEEP_S = 60.0
 
 _AFTER: dict[Ending, State] = {"done": "done", "pause": "paused", "stop": "waiting", "cancel": "cancelled"}
@@ -105,18 +105,23 @@ class JobRoom:
     # What visitors do.
 
     def submit(self, order: Order) -> Job:
-        """Take an order; one owner and key are one job. Raises InputError, EngineError(disk_full), Overloaded."""
+        """Take an order; one owner and key are one job. Raises InputError, EngineError(disk_full), Overloaded.
+
+        Overloaded(key_waiting) if the same key's sound is still being read after a while.
+        """
         demand_short_prompt(order.prompt)
         asked = (order.owner, order.key)
         with self._changed:
-            self._changed.wait_for(lambda: asked not in self._intake)
+            if not self._changed.wait_for(lambda: asked not in self._intake, _INTAKE_S):
+                message = "The sound of this film is still being read; ask again with the same key."
+                raise Overloaded(message, code="key_waiting")
             if known := self._shelf.by_key(*asked):
                 return known
             self._demand_place(order)
             self._intake[asked] = order
         try:
             folder = self._shelf.new_folder()
-            with _removed_on_error(folder):
+            with removed_on_error(folder):
                 return self._add(self._taken_in(order, folder), folder)
         finally:
             with self._changed:
@@ -146,7 +151,7 @@ class JobRoom:
             parent, id=new_id(), key=key, token=new_id(), span=whole_chunks(rows, parent.id, first, end, seed),
             state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
         )  # fmt: skip
-        with _removed_on_error(folder):
+        with removed_on_error(folder):
             begin_span(self.folder(parent.id), folder, job)
             return self._add(job, folder)
 
@@ -240,9 +245,13 @@ class JobRoom:
     # How the room works.
 
     def _sweep_now_and_then(self) -> None:
-        with self._changed:
-            while not self._changed.wait_for(lambda: self._closing, _SWEEP_S):
+        while not self._closed_within(_SWEEP_S):
+            with logged("old films could not be removed; tried again soon"):
                 self.sweep()
+
+    def _closed_within(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing, timeout_s)
 
     def _demand_place(self, wanted: Order | Job) -> None:
         demand_place(wanted, self._shelf.all(), self._intake.values(), self._config)
@@ -288,7 +297,7 @@ class JobRoom:
         while (job := self._next_job()) is not None:
             began_s = time.monotonic()
             ended = self._make(job)
-            with self._changed:
+            with logged("the end of a film could not be noted"), self._changed:
                 frames, spent_s = self._shelf.view(job).job.frames, job.rendered_s + time.monotonic() - began_s
                 self._shelf.set(job.id, **dataclasses.asdict(ended), frames=frames, rendered_s=spent_s)
                 if ended.state == "cancelled":
@@ -324,8 +333,7 @@ class JobRoom:
         if error.code == "disk_full":
             return _Ended("paused", str(error), error.code)
         if isinstance(error, Overloaded):
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, _SEAT_S)
+            self._closed_within(_SEAT_S)
             return _Ended("waiting")
         if isinstance(error, WorkerLost):
             self._losses[job.id] = 1 if moved else self._losses[job.id] + 1
@@ -335,12 +343,3 @@ class JobRoom:
 
     def _wish(self, job_id: str) -> Wish:
         return "stop" if self._closing else self._wishes.get(job_id, "go on")
-
-
-@contextmanager
-def _removed_on_error(folder: JobFolder) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        raise

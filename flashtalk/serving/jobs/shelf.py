@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,9 +109,10 @@ class Shelf:
 
     def drop_media(self, job_id: str) -> None:
         """Remove everything but the record."""
-        for path in self.folder(job_id).path.iterdir():
+        for path in self.folder(job_id).path.glob("*"):
             if path.name != "job.json":
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                with suppress(OSError):  # what stays goes with the job
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self._rows[job_id] = Rows(self.folder(job_id).rows)
 
     def forget(self, job_id: str) -> None:
