@@ -21,6 +21,8 @@ class DoorConfig:
     """For opening one file; each 20 s of sound that arrive allow one second more."""
     at_once: int = 2
     """Files that are opened at the same time; more wait, at most `time_s`."""
+    long_wait_s: float = 600.0
+    """Sounds of long videos are read one at a time, beside these; more wait so long at most."""
     picture_max_bytes: int = 32 << 20
     sound_max_bytes: int = 200 << 20
     sound_max_s: float = 600.0
@@ -78,6 +80,10 @@ class UiConfig:
     """The same of all browsers and programs of one address, such as a household's; not counted on this machine."""
     calls_at_once: int = 160
     """Of pages and programs, those included that wait in the house's line; many more than ServingConfig's places."""
+    calls_per_visitor: int = 16
+    """Of them, those of one browser (one address, without its cookie)."""
+    calls_per_address: int = 48
+    """Of them, those of all browsers and programs of one address; not counted on this machine."""
     calls_waiting: int = 160
     """More calls than that are held back unseen; beyond these the page says that it is busy."""
     film_max_s: float = 120.0

@@ -25,6 +25,7 @@ from flashtalk.ui.context import UiContext
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.prelude import Prelude
 from flashtalk.ui.shutters import Shutters
@@ -94,7 +95,23 @@ def build_app(client: Client, settings: UiConfig, context: UiContext | None = No
     # Gradio's line is one that nobody sees: whoever comes is let through to the house, which tells them their place.
     blocks.max_threads = settings.calls_at_once
     blocks.queue(max_size=settings.calls_waiting, default_concurrency_limit=None)
+    _count_calls(blocks, context)
     return blocks
+
+
+def _count_calls(blocks: gr.Blocks, context: UiContext) -> None:
+    """Of one visitor, so many are under way at once, whatever they wait for."""
+    settings = context.settings
+    calls = Visits(
+        context.browsers,
+        per_visitor=settings.calls_per_visitor,
+        per_address=settings.calls_per_address,
+        what="requests under way",
+        code="calls_enough",
+    )
+    for function in blocks.fns.values():
+        if function.fn:
+            function.fn = spoken(calls.counted(function.fn))
 
 
 def mount(

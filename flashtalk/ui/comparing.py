@@ -44,7 +44,7 @@ class Comparer:
 
     def run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:
         """What happens; a Result for each variant, in their order. Raises FlashTalkError."""
-        with self._visits.film():
+        with self._visits.one_more():
             yield from self._run(portrait, voice, variants)
 
     def _run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:

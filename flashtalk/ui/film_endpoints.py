@@ -104,5 +104,5 @@ class _Endpoints:
         return str(done.film), str(done.project), figures
 
     def _make(self, request: Request) -> Finished:
-        with self._visits.film():
+        with self._visits.one_more():
             return self._studio.make(request, self._owners.new_folder)

@@ -187,7 +187,8 @@ class Studio:
         if former:
             former.end()
         try:
-            with self._context.visits.film(_HAND_OVER_S if former else 0), self._work(request, watched=True) as work:
+            turn = self._context.visits.one_more(_HAND_OVER_S if former else 0)
+            with turn, self._work(request, watched=True) as work:
                 watch.begin(work.film)
                 yield from self._play(request, work.film, reel)
                 if reel.shown and reel.frames == work.film.frames_total:

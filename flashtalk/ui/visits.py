@@ -1,54 +1,88 @@
-"""How many films one visitor has waiting or being made, so that nobody fills the line for all the others.
+"""How many films one visitor has waiting or being made, and how many calls under way, so that nobody fills the line,
+or takes all threads, for all the others.
 
-Used by ui/making.py, film_endpoints.py and comparing.py, inside the functions that Gradio calls.
+Used by ui/making.py, film_endpoints.py and comparing.py, inside the functions that Gradio calls, and around these by
+ui/build.py.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from flashtalk.errors import Overloaded
 from flashtalk.ui.browsers import Asker, Browsers
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Visits:
     """So many films of one visitor, and of all from one address, at once; a comparison counts as one.
 
-    Thread-safe. One for each app.
+    what, code: of the refusal, if it is not films that are counted. Thread-safe. One for each app.
     """
 
-    def __init__(self, browsers: Browsers, *, per_visitor: int, per_address: int) -> None:
+    def __init__(
+        self,
+        browsers: Browsers,
+        *,
+        per_visitor: int,
+        per_address: int,
+        what: str = "films waiting or being made",
+        code: str = "films_enough",
+    ) -> None:
+        self._what = what
+        self._code = code
         self._browsers = browsers
         self._per_visitor = per_visitor
         self._per_address = per_address
         self._changed = threading.Condition()
-        self._films: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
 
     @contextmanager
-    def film(self, patience_s: float = 0.0) -> Iterator[None]:
-        """Inside, one more film of whoever asks now; waits `patience_s` for one of theirs to end. Raises Overloaded."""
+    def one_more(self, patience_s: float = 0.0) -> Iterator[None]:
+        """Inside, one more of whoever asks now; waits `patience_s` for one of theirs to end. Raises Overloaded."""
         asker = self._browsers.asker()
         names = (asker.visitor, asker.address) if asker.address else (asker.visitor,)
         with self._changed:
             self._changed.wait_for(lambda: not self._refusal(asker), patience_s)
             if refusal := self._refusal(asker):
-                raise Overloaded(refusal, code="films_enough")
-            self._films.update(names)
+                raise Overloaded(refusal, code=self._code)
+            self._under_way.update(names)
         try:
             yield
         finally:
             with self._changed:
-                self._films.subtract(names)
-                self._films += Counter()  # forgets who has none
+                self._under_way.subtract(names)
+                self._under_way += Counter()  # forgets who has none
                 self._changed.notify_all()
 
+    def counted(self, function: Function) -> Function:
+        """The function, each call of which is one more; a generator is one until it ends."""
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generate(*arguments: Any, **named: Any) -> Iterator[Any]:
+                with self.one_more():
+                    yield from function(*arguments, **named)
+
+            return generate  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self.one_more():
+                return function(*arguments, **named)
+
+        return call  # type: ignore[return-value]
+
     def _refusal(self, asker: Asker) -> str:
-        if self._films[asker.visitor] >= self._per_visitor:
-            return f"You have {self._per_visitor} films waiting or being made, the most allowed; wait for one."
-        if asker.address and self._films[asker.address] >= self._per_address:
-            films = f"{self._per_address} films waiting or being made"
-            return f"Your address has {films}, the most allowed; wait for one."
+        if self._under_way[asker.visitor] >= self._per_visitor:
+            return f"You have {self._per_visitor} {self._what}, the most allowed; wait for one."
+        if asker.address and self._under_way[asker.address] >= self._per_address:
+            return f"Your address has {self._per_address} {self._what}, the most allowed; wait for one."
         return ""

@@ -59,7 +59,7 @@ def begin(
     visits: Visits, films: contextlib.ExitStack, address: str, cookie: str = "", known: Browsers = BROWSERS
 ) -> None:
     with asking(address, cookie, known):
-        films.enter_context(visits.film())
+        films.enter_context(visits.one_more())
 
 
 def test_cookies_that_a_program_makes_up_bring_it_nothing() -> None:
@@ -73,7 +73,7 @@ def test_cookies_that_a_program_makes_up_bring_it_nothing() -> None:
             assert refused.value.code == "films_enough"
         begin(visits, films, HOME, BROWSERS.new())
         begin(visits, films, OFFICE)
-    assert not visits._films
+    assert not visits._under_way
 
 
 def test_an_address_has_an_end_too_but_not_one_that_many_share_unknown() -> None:
