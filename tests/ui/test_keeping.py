@@ -16,6 +16,7 @@ from fastapi.routing import Mount
 from flashtalk.config_app import DoorConfig, JobsConfig, UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.ui import build, frame, material
+from flashtalk.ui.browsers import Asker
 from flashtalk.ui.cleaning import Cleaner
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.material import Materials, _Shelf
@@ -97,7 +98,7 @@ def test_on_a_quiet_server_nothing_opened_stays_in_memory(tmp_path: Path, monkey
     shutil.copy(FACE, portrait)
     materials.portrait(str(portrait))
     materials.voice(str(VOICE))
-    live.portraits.bring(np.zeros((2, 2, 3), np.uint8), "somebody")
+    live.portraits.bring(np.zeros((2, 2, 3), np.uint8), "somebody", Asker())
     kept = (materials._pictures._kept, materials._voices._kept, live.portraits._brought, context.owners._owners)
     context.cleaner.sweep()
     assert [len(one) for one in kept] == [1, 1, 1, 1]

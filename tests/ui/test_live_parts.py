@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashtalk.errors import InputError
+from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live import messages
 from flashtalk.ui.live.messages import Kind, media, say
 from flashtalk.ui.live.outbox import Outbox
@@ -282,7 +283,7 @@ def test_three_slow_chunks_in_a_row_lead_to_the_next_rung_and_calm_leads_back() 
 def test_a_brought_portrait_is_found_by_its_owner_only_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     portraits = Portraits(ROOT / "assets" / "portraits", age_s=60.0)
     picture = np.zeros((8, 8, 3), np.uint8)
-    name = portraits.bring(picture, "me")
+    name = portraits.bring(picture, "me", Asker())
     assert portraits.find(name, "me") is picture
     assert portraits.find("anna", "anybody").ndim == 3
     for who, what in (("you", name), ("me", "own-unknown"), ("me", "../anna"), ("me", "")):
@@ -293,6 +294,22 @@ def test_a_brought_portrait_is_found_by_its_owner_only_and_not_for_ever(monkeypa
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
     with pytest.raises(InputError):
         portraits.find(name, "me")
+
+
+def test_who_brings_many_faces_loses_their_own_oldest_and_no_size_fills_the_memory() -> None:
+    portraits = Portraits(ROOT / "assets" / "portraits", age_s=60.0)
+    large = np.zeros((5000, 4000, 3), np.uint8)
+    large[:2500] = 200
+    first = portraits.bring(np.zeros((8, 8, 3), np.uint8), "somebody", Asker("somebody", "elsewhere"))
+    for visitor in range(6):
+        names = [portraits.bring(large, "me", Asker(f"visitor {visitor}", "home")) for _ in range(5)]
+        with pytest.raises(InputError):
+            portraits.find(names[0], "me")
+        small = portraits.find(names[1], "me")
+    assert portraits.find(first, "somebody").shape == (8, 8, 3)
+    assert small.nbytes < 4 << 20
+    assert (small.shape[0] / small.shape[1], small[10, 10, 0], small[-10, 10, 0]) == (pytest.approx(1.25, 0.01), 200, 0)
+    assert len(portraits._brought) == 17, "of an address, too"
 
 
 def test_every_file_of_the_page_is_named_by_somebody() -> None:

@@ -40,7 +40,9 @@ def build(context: UiContext, portraits: Portraits, pass_for: Callable[[gr.Reque
             raise InputError(f"There is no player {player[:20]!r}; choose one of {list(PLAYERS)}.", code="live_player")
         if len(prompt) > MAX_PROMPT_LETTERS:
             raise InputError(f"The prompt has {len(prompt)} letters; at most {MAX_PROMPT_LETTERS}.", code="prompt")
-        name = portraits.bring(context.door.picture(portrait), owner) if portrait else face
+        name = face
+        if portrait:
+            name = portraits.bring(context.door.picture(portrait), owner, context.browsers.asker())
         portraits.find(name, owner)
         hello = {"type": "hello", "token": token, "player": player, "portrait": name, "prompt": prompt}
         return {"socket": SOCKET, "hello": hello, "layout": LAYOUT, "most_samples_a_piece": MAX_PIECE_SAMPLES}

@@ -5,26 +5,33 @@ Called by ui/tabs/microphone.py (which opens uploads through the door) and by li
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from flashtalk.errors import InputError
+from flashtalk.media.fit import RESIZE_FILTER
 from flashtalk.media.image import open_portrait
+from flashtalk.ui.browsers import Asker
 
-_MOST = 32
-"""Pictures of visitors kept at one time; the oldest goes first."""
+_MOST, _MOST_OF_ADDRESS, _MOST_OF_VISITOR = 96, 16, 4
+"""Pictures kept at one time: of all, from one address, of one visitor; the oldest of those goes first."""
+_MOST_PIXELS = 1_200_000
+"""Of each: more than any film shows."""
 
 
 @dataclass(frozen=True)
 class _Brought:
     portrait_HWC: np.ndarray
     owner: str
+    asker: Asker
     until_s: float
 
 
@@ -35,16 +42,23 @@ class Portraits:
         self.samples = {path.stem: path for path in sorted(folder.glob("*.png"))}
         self._age_s = age_s
         self._lock = threading.Lock()
-        self._brought: OrderedDict[str, _Brought] = OrderedDict()
+        self._brought: dict[str, _Brought] = {}
 
-    def bring(self, portrait_HWC: np.ndarray, owner: str) -> str:
-        """Keep a visitor's picture; returns the name under which only this owner finds it."""
-        name = "own-" + secrets.token_urlsafe(16)
+    def bring(self, portrait_HWC: np.ndarray, owner: str, asker: Asker) -> str:
+        """Keep a visitor's picture, or a smaller copy; returns the name under which only this owner finds it."""
+        name, small_HWC = "own-" + secrets.token_urlsafe(16), _small(portrait_HWC)
         with self._lock:
-            self._brought[name] = _Brought(portrait_HWC, owner, time.monotonic() + self._age_s)
-            if len(self._brought) > _MOST:
-                self._brought.popitem(last=False)
+            self._make_room(_MOST_OF_VISITOR, lambda other: other.visitor == asker.visitor)
+            self._make_room(_MOST_OF_ADDRESS, lambda other: "" != other.address == asker.address)
+            self._make_room(_MOST, lambda _other: True)
+            self._brought[name] = _Brought(small_HWC, owner, asker, time.monotonic() + self._age_s)
         return name
+
+    def _make_room(self, most: int, counts: Callable[[Asker], bool]) -> None:
+        """For one more of those whom `counts` names."""
+        names = [name for name, brought in self._brought.items() if counts(brought.asker)]
+        for name in names[: max(0, len(names) + 1 - most)]:
+            del self._brought[name]
 
     def find(self, name: str, owner: str) -> np.ndarray:
         """A portrait by name. Raises InputError(portrait_gone), the same for unknown, old and others' pictures."""
@@ -62,3 +76,12 @@ class Portraits:
         with self._lock:
             for name in [name for name, brought in self._brought.items() if brought.until_s < now_s]:
                 del self._brought[name]
+
+
+def _small(portrait_HWC: np.ndarray) -> np.ndarray:
+    height, width, _ = portrait_HWC.shape
+    scale = math.sqrt(_MOST_PIXELS / (height * width))
+    if scale >= 1:
+        return portrait_HWC
+    size = max(1, int(scale * width)), max(1, int(scale * height))
+    return np.asarray(Image.fromarray(portrait_HWC).resize(size, RESIZE_FILTER))

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import functools
 import io
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -98,7 +99,12 @@ def build(context: UiContext) -> None:
     )
     _build_own_face(context, live)
     _build_plain_mode(context, live)
-    endpoint.build(context, live.portraits, lambda request: (owner_of(request), live.pass_for(owner_of(request))))
+
+    def pass_of(request: gr.Request) -> tuple[str, str]:
+        owner = owner_of(request) or secrets.token_hex(16)  # programs without a session have nothing in common
+        return owner, live.pass_for(owner)
+
+    endpoint.build(context, live.portraits, pass_of)
 
     def hand_pass(request: gr.Request) -> str:
         """What the page's socket shows at the door."""
@@ -123,7 +129,7 @@ def _build_own_face(context: UiContext, live: Live) -> None:
         if not path:
             return "", faces.hint(context.texts, None)
         portrait_HWC = context.door.picture(path)
-        name = live.portraits.bring(portrait_HWC, owner_of(request))
+        name = live.portraits.bring(portrait_HWC, owner_of(request), context.browsers.asker())
         brought = f'<i hidden data-portrait="{name}" data-picture="{_thumbnail(portrait_HWC)}"></i>'
         return brought, faces.hint(context.texts, portrait_HWC)
 
