@@ -189,6 +189,25 @@ def test_a_slow_browser_loses_whole_groups_of_pictures_and_no_sound() -> None:
     in_loop(act)
 
 
+def test_who_takes_nothing_for_long_or_is_told_too_much_is_given_up() -> None:
+    async def act(box: Outbox) -> None:
+        for chunk in range(60):
+            box.put(group(chunk, 1.12 * (chunk + 1))[0])
+        assert box.gave_up
+        assert await box.take() is None
+        box.put(say("pong", at=1))
+        assert not box._waiting
+
+    async def flood(box: Outbox) -> None:
+        for number in range(2500):
+            box.put(say("pong", at=number))
+        assert box.gave_up
+        assert await box.take() is None
+
+    in_loop(act)
+    in_loop(flood)
+
+
 def test_beyond_the_window_media_waits_until_it_is_acknowledged_and_words_do_not() -> None:
     async def act(box: Outbox) -> None:
         for chunk in range(3):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import av
 import numpy as np
@@ -22,7 +23,8 @@ from flashtalk.errors import WorkerLost
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.live.messages import Kind
-from flashtalk.ui.live.route import FOREIGN, REFUSED, VANISHED
+from flashtalk.ui.live.outbox import Outbox
+from flashtalk.ui.live.route import FOREIGN, REFUSED, VANISHED, _receive
 from tests.ui.live_kit import GOOD, RATE, Media, Server, Talker, live_server, talk, wait_until
 
 CHUNK_S = 28 / 25
@@ -368,3 +370,16 @@ def test_who_waits_for_a_seat_is_told_the_place(client: Client, tiny_config: Con
     assert talker.words("place")[0]["place"] == 1
     for holder in holders:
         holder.close()
+
+
+def test_who_asks_without_end_and_takes_no_answer_is_let_go() -> None:
+    class Socket:
+        async def receive(self) -> dict[str, str]:
+            return {"type": "websocket.receive", "text": '{"type":"ping","at":1}'}
+
+    async def flood() -> bool:
+        box = Outbox(asyncio.get_running_loop(), window_s=1, late_s=1)
+        await asyncio.wait_for(_receive(Socket(), mock.Mock(), box, 5.0), 20)  # type: ignore[arg-type]
+        return box.gave_up
+
+    assert asyncio.run(flood())

@@ -13,6 +13,8 @@ from collections import deque
 from flashtalk.ui.live.messages import Kind, Outgoing
 
 _SAME_S = 0.001
+_MOST_WAITING, _MOST_BEHIND_S = 2000, 60.0
+"""Messages, media: whoever does not take so much does not listen."""
 
 
 class Outbox:
@@ -23,6 +25,8 @@ class Outbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, window_s: float, late_s: float) -> None:
         self.pictures_dropped = 0
+        self.gave_up = False
+        """The browser was too far behind: nothing waits for it any more. It may come back and begin from then."""
         self._loop, self._window_s, self._late_s = loop, window_s, late_s
         self._lock = threading.Lock()
         self._waiting: deque[Outgoing] = deque()
@@ -38,6 +42,9 @@ class Outbox:
                 return
             self._waiting.append(message)
             self._put_s = max(self._put_s, message.end_s)
+            if len(self._waiting) > _MOST_WAITING or self.behind_s > _MOST_BEHIND_S:
+                self._waiting.clear()
+                self._closed = self.gave_up = True
         self._rouse()
 
     def received(self, end_s: float) -> None:

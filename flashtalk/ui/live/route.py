@@ -31,7 +31,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".wav": "audio/wav"}
 HELLO_S = 5.0
 _LAST_WORDS_S = 1.0
 REFUSED, FINISHED, VANISHED, FOREIGN = 4401, 4000, 4408, 4403
-"""Close codes: no valid token; over; nothing was heard from the browser; opened from another site."""
+"""Close codes: no valid token; over; the browser says or takes nothing; opened from another site."""
 
 OwnerOf = Callable[[str], str]
 """owner(token) -> who the visitor is. Raises InputError for a token that was not issued here or is too old."""
@@ -118,7 +118,7 @@ async def _send(websocket: WebSocket, outbox: Outbox) -> None:
             await websocket.send_text(message.data)
         else:
             await websocket.send_bytes(message.data)
-    await websocket.close(FINISHED)
+    await websocket.close(VANISHED if outbox.gave_up else FINISHED)
 
 
 async def _receive(websocket: WebSocket, session: LiveSession, outbox: Outbox, vanish_s: float) -> None:
@@ -138,6 +138,8 @@ async def _receive(websocket: WebSocket, session: LiveSession, outbox: Outbox, v
         except InputError as error:
             outbox.put(say("error", code=error.code, message=str(error)))
             outbox.close()
+            return
+        if outbox.gave_up:
             return
 
 
