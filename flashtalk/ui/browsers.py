@@ -73,7 +73,7 @@ class Browsers:
         if request is None:
             return Asker()
         address = address_of(request)
-        shared = "" if _is_shared(address) else self._tokens.word("address", address)
+        shared = "" if is_shared(address) else self._tokens.word("address", address)
         return Asker(self._tokens.word("visitor", self.known(request) or address), shared)
 
 
@@ -89,7 +89,7 @@ def address_of(asked: HTTPConnection | gr.Request) -> str:
     return str(told)
 
 
-def _is_shared(address: str) -> bool:
+def is_shared(address: str) -> bool:
     """Whether many may come from it: a proxy or tunnel on this machine that does not tell whom it asks for."""
     try:
         return ipaddress.ip_address(address).is_loopback

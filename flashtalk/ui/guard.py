@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import HTTPException
@@ -18,7 +20,7 @@ from gradio.routes import App
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
-from flashtalk.ui.browsers import address_of
+from flashtalk.ui.browsers import address_of, is_shared
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.refusal import asked_route, refused
 
@@ -44,6 +46,8 @@ _WRONG_PER_MINUTE = 10
 _WRONG_PER_MINUTE_OF_ADDRESS = 60
 """Under all names; many people may share an address."""
 _NAME_LETTERS = 64
+_UNDER_WAY = 256
+"""Requests and sockets of one address that are being answered; a page has some three that stay."""
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -95,6 +99,7 @@ class Guard:
         self._rate = rate
         self._login = login
         self._guesses = Guesses()
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request, as ASGI wants it."""
@@ -107,22 +112,42 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        refusal = self._refusal(HTTPConnection(scope))
+        asked = HTTPConnection(scope)
+        refusal = self._too_many(asked) or self._refusal(asked)
         if refusal is None and self._login and scope["path"] == _LOGIN and scope.get("method") == "POST":
             refusal, receive = await self._checked_login(Request(scope, receive), self._login)
         if refusal is None:
-            await self._app(scope, receive, send_with_headers)
+            with self._counted(address_of(asked)):
+                await self._app(scope, receive, send_with_headers)
         elif scope["type"] == "http":
             await refusal(scope, receive, send_with_headers)
         else:
             await send({"type": "websocket.close", "code": 1008})
+
+    @contextmanager
+    def _counted(self, address: str) -> Iterator[None]:
+        """One more request, or socket, of this address is being answered."""
+        self._under_way[address] += 1
+        try:
+            yield
+        finally:
+            self._under_way[address] -= 1
+            if not self._under_way[address]:
+                del self._under_way[address]
+
+    def _too_many(self, asked: HTTPConnection) -> Response | None:
+        address = address_of(asked)
+        if is_shared(address) or self._under_way[address] < _UNDER_WAY:
+            return None
+        return refused(asked, 429, "Too many requests from your address; wait a minute.")
 
     def _refusal(self, asked: HTTPConnection) -> Response | None:
         path = str(asked.scope["path"])
         is_open = path in _OPEN or path.startswith(_OPEN_FOLDERS)
         if self._login and not is_open and (refusal := self._no_password(asked, self._login)):
             return refusal
-        costly = asked.scope.get("method") == "POST" and asked_route(path).startswith(_COSTLY)
+        is_socket = asked.scope["type"] == "websocket"
+        costly = is_socket or (asked.scope.get("method") == "POST" and asked_route(path).startswith(_COSTLY))
         if costly and not self._rate.allows(address_of(asked)):
             return refused(asked, 429, "Too many requests from your address; wait a minute.")
         return None

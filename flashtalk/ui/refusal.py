@@ -7,6 +7,7 @@ Called by ui/guard.py and ui/shutters.py, which stand before every route.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
@@ -21,6 +22,21 @@ def asked_route(path: str) -> str:
     """A path from Gradio's part on: behind a proxy Gradio also answers below its root path, once or twice."""
     found = _GRADIO.search(path)
     return path[found.start() :] if found else path
+
+
+def is_foreign(asked: HTTPConnection) -> bool:
+    """Whether a page of another site sends it, one at another port or name of the same machine included.
+
+    Over plain http browsers tell only where the page is from; programs tell nothing and are let through.
+    """
+    site, origin = asked.headers.get("sec-fetch-site"), asked.headers.get("origin")
+    return origin is not None and not is_ours(asked, origin) if site is None else site not in ("same-origin", "none")
+
+
+def is_ours(asked: HTTPConnection, origin: str) -> bool:
+    """Whether a page from there is one of those that this request goes to."""
+    # The second is what proxies write that ask under a name of their own; no page can write it.
+    return urlsplit(origin).netloc in (asked.headers.get("host"), asked.headers.get("x-forwarded-host"))
 
 
 def refused(asked: HTTPConnection, status: int, words: str) -> JSONResponse:

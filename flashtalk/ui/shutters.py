@@ -30,7 +30,7 @@ from flashtalk.ui.browsers import Browsers, address_of
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.plain_json import values_at_most
-from flashtalk.ui.refusal import asked_route, refused
+from flashtalk.ui.refusal import asked_route, is_foreign, refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -148,7 +148,7 @@ class Shutters:
         path = _route(asked)
         if not _OPEN.fullmatch(self._inside(asked)):
             return refused(asked, 404, "There is nothing here.")
-        if asked.method not in _SAFE and asked.headers.get("sec-fetch-site") == "cross-site":
+        if asked.method not in _SAFE and is_foreign(asked):
             return refused(asked, 403, "Another site sent this; open the page itself.")
         found = _SESSION.match(path)
         named = (found[1] or found[2]) if found else asked.query_params.get("session_hash")

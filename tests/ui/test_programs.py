@@ -94,6 +94,39 @@ def test_who_asks_too_often_is_told_so_in_json() -> None:
     assert (second.status_code, second.json()["error"][:17]) == (429, "Too many requests")
 
 
+def test_sockets_count_as_requests_and_an_address_has_so_many_under_way() -> None:
+    go_on, far = asyncio.Event(), {"client": ("192.0.2.7", 1), "headers": [], "path": "/live/socket"}
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+
+    async def ask(guard: Guard, **scope: Any) -> list[dict[str, Any]]:
+        told = list[dict[str, Any]]()
+
+        async def send(message: Any) -> None:
+            told.append(message)
+
+        await guard(far | scope, None, send)  # type: ignore[arg-type]
+        return told
+
+    async def all_of_them() -> None:
+        guard = Guard(behind, RateLimit(2), None)
+        stays = [asyncio.create_task(ask(guard, type="websocket")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await ask(guard, type="websocket") == [{"type": "websocket.close", "code": 1008}]
+        page = {"type": "http", "method": "GET"}
+        stays += [asyncio.create_task(ask(guard, **page)) for _ in range(254)]
+        await asyncio.sleep(0)
+        assert (await ask(guard, **page))[0]["status"] == 429
+        others = [asyncio.create_task(ask(guard, **page, client=(one, 1))) for one in ("192.0.2.8", "127.0.0.1")]
+        go_on.set()
+        assert [await one for one in (*stays, *others)] == [[]] * 258
+        assert await ask(guard, **page) == []
+        assert not guard._under_way
+
+    asyncio.run(all_of_them())
+
+
 def test_who_guesses_the_password_is_heard_no_more() -> None:
     """Not even with the right one under that name; who has logged in is, and for a while others of that address."""
     pages = SimpleNamespace(cookie_id="x", tokens={"known": "anna"})

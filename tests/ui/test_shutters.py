@@ -114,8 +114,19 @@ def test_a_file_is_never_named_by_its_address(route: str, address: str, more: di
 
 
 def test_requests_that_another_site_sends_are_refused_and_programs_are_not(tmp_path: Path) -> None:
-    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200), (None, 200)):
-        headers = {"sec-fetch-site": site} if site else {}
+    """ "same-site" is another port of this machine; over plain http there is only the origin."""
+    sites = [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
+    origins = [
+        ("http://evil", 403),
+        ("http://talk:81", 403),
+        ("null", 403),
+        ("http://talk", 200),
+        ("http://a.talk", 403),
+    ]
+    told = [({"sec-fetch-site": site, "origin": "https://behind.a.proxy"}, status) for site, status in sites]
+    told += [({"origin": origin}, status) for origin, status in origins]
+    told += [({}, 200), ({"origin": "https://a.name", "x-forwarded-host": "a.name"}, 200)]
+    for headers, status in told:
         assert ask(Behind(), "POST", "/ft/jobs/visitor", tmp_path, headers=headers).status_code == status
         assert ask(Behind(), "GET", "/", tmp_path, headers=headers).status_code == 200
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -24,6 +23,7 @@ from flashtalk.ui.live.outbox import Outbox
 from flashtalk.ui.live.pictures import PACKERS
 from flashtalk.ui.live.session import LiveSession, Visitor
 from flashtalk.ui.live.sessions import LiveSessions
+from flashtalk.ui.refusal import is_ours
 
 STATIC = Path(__file__).parent / "static"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".wav": "audio/wav"}
@@ -80,9 +80,7 @@ def live_routes(
 def same_site(websocket: WebSocket) -> bool:
     """Whether the page that opens the socket is ours; programs send no Origin and are let through to the token."""
     origin = websocket.headers.get("origin")
-    # The second is what proxies write that ask under a name of their own; no page can write it.
-    ours = (websocket.headers.get("host"), websocket.headers.get("x-forwarded-host"))
-    return origin is None or urlsplit(origin).netloc in ours
+    return origin is None or is_ours(websocket, origin)
 
 
 async def _converse(
