@@ -251,7 +251,3 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command = typer.main.get_command(app)
     sys.exit(run_and_translate(lambda: command(args=arguments, prog_name="flashtalk")))
-
-
-if __name__ == "__main__":
-    main()

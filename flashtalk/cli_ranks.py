@@ -65,7 +65,7 @@ def run_ranks(count: int, arguments: Sequence[str]) -> None:
 def _start(rank: int, count: int, port: int, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     place = (rank, count, rank, "127.0.0.1", port)
     environment = {**os.environ, **dict(zip(LAUNCHER, map(str, place), strict=True)), PARENT: str(os.getpid())}
-    return subprocess.Popen([sys.executable, "-m", "flashtalk.cli", *arguments], env=environment)
+    return subprocess.Popen([sys.executable, "-m", "flashtalk", *arguments], env=environment)
 
 
 def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -32,7 +32,7 @@ def test_the_entry_point_is_this_program() -> None:
 
 
 def test_python_m_is_the_same_program() -> None:
-    said = subprocess.check_output([sys.executable, "-m", "flashtalk.cli", "--version"], cwd=ROOT, text=True)
+    said = subprocess.check_output([sys.executable, "-m", "flashtalk", "--version"], cwd=ROOT, text=True)
     assert said == f"flashtalk {__version__}\n"
 
 

@@ -42,7 +42,6 @@ def load_usp(ranks: Ranks, ulysses: int, ring: int, dtype: torch.dtype) -> Usp:
         from xfuser.core.distributed import (  # noqa: PLC0415  optional; looks for GPUs when imported
             init_distributed_environment,
             initialize_model_parallel,
-            initialize_runtime_state,
         )
         from xfuser.core.distributed.attention_backend import AttentionBackendType  # noqa: PLC0415
         from xfuser.model_executor.layers.usp import USP  # noqa: PLC0415
@@ -53,7 +52,7 @@ def load_usp(ranks: Ranks, ulysses: int, ring: int, dtype: torch.dtype) -> Usp:
         ) from error
     init_distributed_environment(ranks.world, ranks.rank, local_rank=ranks.device.index or 0, backend="nccl")
     initialize_model_parallel(sequence_parallel_degree=ranks.world, ulysses_degree=ulysses, ring_degree=ring)
-    initialize_runtime_state()
+    _make_runtime_state(ulysses, ring)
     half = dtype in (torch.bfloat16, torch.float16)
     kernel = AttentionBackendType.CUDNN if half else AttentionBackendType.SDPA_EFFICIENT
 
@@ -63,3 +62,14 @@ def load_usp(ranks: Ranks, ulysses: int, ring: int, dtype: torch.dtype) -> Usp:
         return USP(q_BNLE, k_BNLE, v_BNLE, combine_qkv_a2a=True, backend=kernel, attention_kwargs=real)
 
     return usp
+
+
+def _make_runtime_state(ulysses: int, ring: int) -> None:
+    """What USP asks for its settings. The package makes one without a pipeline for a single rank only (0.7.0)."""
+    from xfuser.config.args import xFuserArgs  # noqa: PLC0415
+    from xfuser.core.distributed import runtime_state  # noqa: PLC0415
+
+    config, _ = xFuserArgs(ulysses_degree=ulysses, ring_degree=ring).create_config()
+    state = object.__new__(runtime_state.ExternalRuntimeState)
+    runtime_state.RuntimeState.__init__(state, config)
+    runtime_state._RUNTIME = state
