@@ -96,7 +96,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         sound, film = Path(folder) / "sound.flac", Path(folder) / "film.mp4"
         write_sound(sound, options.minutes)
-        command = [sys.executable, "-m", "flashtalk.cli", "generate", "--portrait", str(PORTRAIT)]
+        command = [sys.executable, "-m", "flashtalk", "generate", "--portrait", str(PORTRAIT)]
         command += ["--audio", str(sound), "--output", str(film), *options.generate]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         watch = Watch(process)

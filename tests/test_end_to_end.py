@@ -32,7 +32,7 @@ def speech(tmp_path: Path) -> Path:
 def test_a_portrait_speaks(tmp_path: Path, speech: Path) -> None:
     film = tmp_path / "film.mp4"
     inputs = ["--portrait", str(PORTRAIT), "--audio", str(speech), "--output", str(film)]
-    program = [sys.executable, "-m", "flashtalk.cli", "generate", *inputs]
+    program = [sys.executable, "-m", "flashtalk", "generate", *inputs]
     run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr
     assert re.search(rf"film\.mp4: {SECONDS:.2f} s, {FRAMES} frames in [\d.]+ s, [\d.]+ fps", run.stdout)

@@ -115,7 +115,7 @@ def test_a_real_kill_and_a_ctrl_c(kit: Kit, whole: bytes, tmp_path: Path) -> Non
     ends = []
     lengths = np.sort(np.random.default_rng(0).uniform(0.1, 0.6, 2)) * len(whole)
     for length, stop in zip(lengths, stops, strict=True):
-        run = subprocess.Popen([sys.executable, "-m", "flashtalk.cli", *killed.arguments("--resume", "--quiet")])
+        run = subprocess.Popen([sys.executable, "-m", "flashtalk", *killed.arguments("--resume", "--quiet")])
         wait_for_size(killed.part, length)
         run.send_signal(stop)
         ends.append(run.wait() == stops[stop])

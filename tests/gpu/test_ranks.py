@@ -179,7 +179,7 @@ def test_torchrun_starts_ranks_too(tiny_wan_config: Config, tmp_path: Path, worl
     config = replace(tiny_wan_config, {"runtime.device": "cuda", "runtime.dtype": "bfloat16"})
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_tree(config)), encoding="utf-8")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-    command = [*launcher, "-m", "flashtalk.cli", "bench", "--config", str(tmp_path / "tiny.yaml"), "--chunks", "2"]
+    command = [*launcher, "-m", "flashtalk", "bench", "--config", str(tmp_path / "tiny.yaml"), "--chunks", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f"{world} x ") == 1

@@ -25,7 +25,7 @@ def test_one_command_measures_two_ranks(tiny_config: Config, tmp_path: Path) -> 
     config = replace(tiny_config, {"stream.audio_context_s": 2.0, "stream.steps": 2})
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_tree(config)), encoding="utf-8")
     options = ["--config", str(tmp_path / "tiny.yaml"), "--gpus", "2", "--chunks", "2", "--json", str(tmp_path / "r")]
-    command = [sys.executable, "-m", "flashtalk.cli", "bench", *options]
+    command = [sys.executable, "-m", "flashtalk", "bench", *options]
     done = subprocess.run(command, env=quiet(), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("real-time factor") == 1
