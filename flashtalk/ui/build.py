@@ -161,6 +161,7 @@ def mount(
         endpoints=Endpoints(blocks),
         below=settings.root_path,
         most_bytes=settings.upload_max_mib * _MIB,
+        age_s=context.door.config.upload_age_s,
     )
     app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
     app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None)

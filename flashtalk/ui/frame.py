@@ -108,6 +108,10 @@ GRADIO: dict[str, Pair] = {
         "Too many uploads from your address are under way; wait for one of them.",
         "您的地址正在上传的文件太多，请等其中一个完成。",
     ),
+    "Your address brought very much lately.*": (
+        "Your address brought very much lately; try again in a quarter of an hour.",
+        "您的网络最近上传的内容过多，请十五分钟后再试。",
+    ),
     "This came too slowly.*": ("The connection is too slow; try again.", "连接太慢，请重试。"),
     "Log in first.": house.TEXTS["house.locked"],
     "Another site sent this.*": ("Another site sent this; open the page itself.", "请求来自其他网站，请打开本页面。"),

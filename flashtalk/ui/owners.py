@@ -71,11 +71,14 @@ class Owners:
     def forget_gone(self) -> None:
         """Let go of owners whose files were removed."""
         with self._lock:
-            for name in [name for name in self._owners if not (self.uploads / name).exists()]:
-                del self._owners[name]
+            names = list(self._owners)
+        gone = [name for name in names if not (self.uploads / name).exists()]  # others do not wait for the disk
+        with self._lock:
+            for name in gone:
+                self._owners.pop(name, None)
 
-    def noting(self, send: Send, browser: str) -> Send:
-        """`send` for the answer to an upload, of which the paths are noted before it is sent."""
+    def noting(self, send: Send, browser: str, brought: Callable[[int], None] = lambda _: None) -> Send:
+        """`send` for the answer to an upload, whose paths are noted before it is sent; `brought` gets their number."""
         held = bytearray()
         is_taken = False
 
@@ -86,7 +89,9 @@ class Owners:
             elif is_taken and len(held) < _ANSWER_MAX_BYTES:
                 held.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    self._note(_paths(bytes(held)), browser)
+                    paths = _paths(bytes(held))
+                    self._note(paths, browser)
+                    brought(len(paths))
             await send(message)
 
         return send_noted

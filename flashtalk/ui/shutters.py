@@ -26,7 +26,9 @@ from fastapi import HTTPException
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
-from flashtalk.ui.browsers import Browsers, address_of
+from flashtalk.config_app import DoorConfig
+from flashtalk.ui.arrivals import Arrivals
+from flashtalk.ui.browsers import Browsers, address_of, is_shared
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.plain_json import values_at_most
@@ -61,13 +63,13 @@ _KNOWN_SESSIONS = 16384
 _SESSION_LETTERS = 128
 _SETTLING_S = 30.0
 """Two pages opened at once by a new browser get two cookies, of which one stays; a session may change hands so long."""
-_FREE_BYTES = 1 << 30
-"""Of the disk, which uploads leave alone."""
+_FREE_BYTES = 4 << 30
+"""Of the disk, which uploads leave to films; these stop at less (JobsConfig)."""
 _MOST_BYTES = 1 << 30
 _AROUND_BYTES = 1 << 16
 """Of an upload, around its file."""
-_UNDER_WAY = 4
-"""Of the longest uploads, that one address may have under way."""
+_UNDER_WAY = _KEPT = 4
+"""Of the longest uploads, that one address may have under way, and brought while uploads are kept."""
 _PATIENCE_S = 30.0
 _SLOWEST_BYTES_PER_S = 16 << 10
 """A body has the patience, and as long as it takes at this rate."""
@@ -97,7 +99,7 @@ class Sessions:
 
 class Shutters:
     """owners: of what visitors bring; endpoints: of Gradio behind it; below: a proxy's path; free_bytes: what uploads
-    leave of their folder's disk; most_bytes: of a file; patience_s: with a body, however short it is.
+    leave of their folder's disk; most_bytes: of a file; patience_s: with a body, however short; age_s: of uploads.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Shutters:
         free_bytes: int = _FREE_BYTES,
         most_bytes: int = _MOST_BYTES,
         patience_s: float = _PATIENCE_S,
+        age_s: float = DoorConfig.upload_age_s,
     ) -> None:
         self._app = app
         self._browsers = browsers
@@ -122,6 +125,7 @@ class Shutters:
         self._patience_s = patience_s
         self._sessions = Sessions()
         self._arriving_bytes: Counter[str] = Counter()
+        self._arrivals = Arrivals(_KEPT * self._most_bytes, age_s)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request, as ASGI wants it."""
@@ -138,7 +142,9 @@ class Shutters:
             await refusal(scope, receive, send)
             return
         if asked.method == "POST" and _route(asked) == _UPLOAD:
-            send = self._owners.noting(send, self._browsers.known(asked))
+            address, size = address_of(asked), _length(asked) or 0
+            known = self._browsers.known(asked)
+            send = self._owners.noting(send, known, lambda files: self._arrivals.add(address, size, files))
         if scope["path"] == "/" and not self._browsers.known(asked):
             send = _with_cookie(send, self._browsers.set_cookie(asked))
         with self._reserved(asked):
@@ -182,6 +188,8 @@ class Shutters:
             return refused(asked, 413, f"The file is too long; give one of {self._most_bytes >> 20} MiB at most.")
         if self._arriving_bytes[address_of(asked)] + size > _UNDER_WAY * self._most_bytes:
             return refused(asked, 429, "Too many uploads from your address are under way; wait for one of them.")
+        if not is_shared(address_of(asked)) and self._arrivals.are_too_many(address_of(asked), size):
+            return refused(asked, 429, "Your address brought very much lately; try again in a quarter of an hour.")
         uploads = self._owners.uploads
         folder = uploads if uploads.is_dir() else uploads.parent
         if shutil.disk_usage(folder).free - self._arriving_bytes.total() - size < self._free_bytes:

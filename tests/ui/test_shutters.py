@@ -17,6 +17,7 @@ import gradio as gr
 import httpx
 import pytest
 
+from flashtalk.ui.arrivals import Arrivals
 from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.owners import Owners
@@ -243,6 +244,37 @@ def test_uploads_are_no_longer_than_allowed_and_one_address_has_few_under_way(tm
         assert not shutters._arriving_bytes
 
     asyncio.run(law())
+
+
+@pytest.mark.parametrize(("times", "files"), [(4, 1), (1, 4096)], ids=["bytes", "files"])
+def test_an_address_brings_so_much_while_uploads_are_kept_and_others_may_all_the_same(
+    times: int, files: int, tmp_path: Path
+) -> None:
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await fastapi.responses.JSONResponse([f"/a/{one}" for one in range(files)])(scope, receive, send)
+
+    async def law() -> None:
+        shutters = Shutters(
+            behind, BROWSERS, Owners(tmp_path, BROWSERS), Endpoints(gr.Blocks()), free_bytes=0, most_bytes=100_000
+        )
+        for _ in range(times):
+            assert (await _bring(shutters, "a", 150_000)).status_code == 200
+        refused = await _bring(shutters, "a", 150_000)
+        assert (refused.status_code, refused.json()["error"][-1]) == (429, ".")
+        for other in ("b", *["127.0.0.1"] * (times + 1)):
+            assert (await _bring(shutters, other, 150_000)).status_code == 200
+
+    asyncio.run(law())
+
+
+def test_what_came_long_ago_does_not_count() -> None:
+    now_s = [0.0]
+    arrivals = Arrivals(100, 10.0, lambda: now_s[0])
+    arrivals.add("a", 60, 1)
+    assert [arrivals.are_too_many("a", size) for size in (40, 41)] == [False, True]
+    now_s[0] = 11.0
+    assert not arrivals.are_too_many("a", 100)
+    assert not arrivals._of
 
 
 async def _bring(shutters: Shutters, address: str, size: int) -> httpx.Response:
