@@ -62,6 +62,8 @@ class FilmPlan:
     split: Literal["validation", "test"] = "test"
     seed: int = 0
     """Of characters, pauses and noise."""
+    nearest: float = 1.0
+    """How near cameras come, as in training (DrawnData.nearest); tall pictures are then also framed as cut squares."""
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""

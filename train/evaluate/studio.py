@@ -81,7 +81,9 @@ class Studio:
 
     def _subject(self, index: int) -> Subject:
         films = self.config.films
-        return make_subject(index, films.seed, films.split, self.renderer, self.judge, self.size_px)
+        return make_subject(
+            index, films.seed, films.split, self.renderer, self.judge, self.size_px, nearest=films.nearest
+        )
 
     def _build(self, folder: Path, codec_from: Path | None) -> Networks:
         dtype = getattr(torch, self.config.precision)
@@ -89,7 +91,8 @@ class Studio:
 
     def _file(self, index: int, kind: str) -> Path:
         config = self.config
-        made_of = [config.films.seed, config.films.split, config.films.seconds, self.size_px, config.samples_per_axis]
+        films = config.films
+        made_of = [films.seed, films.split, films.seconds, films.nearest, self.size_px, config.samples_per_axis]
         name = digest([*made_of, str(config.speech), judge_fingerprint(config)])
         return self._cache / f"{name}-{index}-{kind}.safetensors"
 

@@ -12,7 +12,7 @@ from train.judge.network import Judge
 from train.synthetic.clips import mood_caption
 from train.synthetic.pose import poses
 from train.synthetic.render import Renderer
-from train.synthetic.traits import Character, draw_character
+from train.synthetic.traits import Character, draw_character, nearer
 
 MOOD = "neutral"
 IDENTITY = (*(f"{part}_{axis}" for part in ("skin", "hair", "clothes") for axis in "lab"), "shift_x", "shift_y")
@@ -32,11 +32,17 @@ class Subject:
 
 
 def make_subject(
-    index: int, seed: int, split: str, renderer: Renderer, judge: Judge, size_px: tuple[int, int]
+    index: int,
+    seed: int,
+    split: str,
+    renderer: Renderer,
+    judge: Judge,
+    size_px: tuple[int, int],
+    nearest: float = 1.0,
 ) -> Subject:
     """The `index`-th subject of a run; the same arguments give the same one."""
     own = mixed_seed(seed, "subject", index) % 2**31
-    character = draw_character(own, split)
+    character = nearer(draw_character(own, split), nearest)
     portrait = draw(renderer, character, poses(1), size_px)
     return Subject(
         f"{split} {index}",

@@ -23,6 +23,7 @@ from train.judge.network import OUTPUTS, Judge
 from train.synthetic.phonemes import SAMPLE_RATE
 from train.synthetic.pose import poses
 from train.synthetic.render import Renderer
+from train.synthetic.traits import draw_character, nearer
 
 FPS = 25
 
@@ -56,9 +57,10 @@ def test_film_lasts_as_long_as_its_sound(speaker: Speaker, judge: Judge) -> None
 
 def test_subjects_are_unseen_calm_and_repeatable(judge: Judge) -> None:
     renderer = Renderer(torch.device("cpu"))
-    first, again, other = (make_subject(i, 0, "test", renderer, judge, (64, 64)) for i in (0, 0, 1))
+    first, again, other = (make_subject(i, 0, "test", renderer, judge, (64, 64), nearest=0.7) for i in (0, 0, 1))
     np.testing.assert_array_equal(first.portrait_HWC, again.portrait_HWC)
     assert first.character.split == "test"
+    assert first.character == nearer(draw_character(first.seed, "test"), 0.7)
     assert (first.portrait_HWC != other.portrait_HWC).any()
     np.testing.assert_array_equal(first.portrait_HWC, draw(renderer, first.character, poses(1), (64, 64))[0].numpy())
     assert set(IDENTITY) <= set(OUTPUTS)
