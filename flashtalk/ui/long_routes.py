@@ -34,6 +34,7 @@ TOKEN_AGE_S = 365 * 86400.0
 _CURVE_POINTS = 240
 _LARGEST_SEED = 2**31 - 1
 _LONGEST_S = 1e6
+_LONGEST_NUMBER = 9
 _FRESH = {"Cache-Control": "no-store"}
 _KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 
@@ -187,7 +188,7 @@ def _media(job: Job, folder: JobFolder, rows: Sequence[Row], name: str) -> Respo
     if name == "init.mp4":
         return _piece(folder, 0, rows[0].at)
     listed = pieces(rows, ended=job.state == "done")
-    if kind == "m4s" and stem.isdecimal() and int(stem[:9]) < len(listed):
+    if kind == "m4s" and stem.isdecimal() and len(stem) < _LONGEST_NUMBER and int(stem) < len(listed):
         piece = listed[int(stem)]
         return _piece(folder, piece[0].at, sum(row.size for row in piece))
     return None

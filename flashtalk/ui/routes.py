@@ -13,6 +13,7 @@ from flashtalk.ui.theme import STATIC
 
 _CHANGING = (".js", ".css")
 """A page and its scripts must be of one version."""
+_PROBED = ["GET", "HEAD"]
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
 
@@ -44,15 +45,15 @@ def _add_probes(router: fastapi.APIRouter, context: UiContext) -> None:
     def answer(what: health.Health) -> Response:
         return PlainTextResponse(what.words, status_code=what.http_status, headers=_NOT_KEPT)
 
-    @router.get("/live")
+    @router.api_route("/live", methods=_PROBED)
     def live() -> Response:
         return answer(health.live(context.client.status()))
 
-    @router.get("/ready")
+    @router.api_route("/ready", methods=_PROBED)
     def ready() -> Response:
         return answer(health.ready(context.client.status()))
 
-    @router.get("/metrics")
+    @router.api_route("/metrics", methods=_PROBED)
     def metrics() -> Response:
         text = health.metrics(context.client.status())
         return Response(text, media_type=health.METRICS_TYPE, headers=_NOT_KEPT)

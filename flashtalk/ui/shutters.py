@@ -47,6 +47,8 @@ _OPEN = re.compile(
     re.DOTALL,
 )
 """All that is there: our routes, and those of Gradio's that its page and its clients ask for."""
+_NAME_BYTES = 255
+"""Of a file, at most; disks fail over longer ones."""
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
 _CALLS = tuple(f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/", "api/", "cancel", "stream/"))
 _UPLOAD = "/gradio_api/upload"
@@ -152,7 +154,7 @@ class Shutters:
 
     def _refusal(self, asked: Request) -> Response | None:
         path = _route(asked)
-        if not _OPEN.fullmatch(self._inside(asked)):
+        if not _OPEN.fullmatch(self._inside(asked)) or _longest_name(path) > _NAME_BYTES:
             return refused(asked, 404, "There is nothing here.")
         if asked.method not in _SAFE and is_foreign(asked):
             return refused(asked, 403, "Another site sent this; open the page itself.")
@@ -255,6 +257,10 @@ def _finite(number: str) -> float:
 
 def _route(asked: Request) -> str:
     return asked_route(str(asked.scope["path"]))
+
+
+def _longest_name(path: str) -> int:
+    return max(len(part.encode(errors="replace")) for part in path.split("/"))
 
 
 def _files_named(tree: Any) -> Iterator[dict[str, Any]]:

@@ -59,6 +59,7 @@ def test_a_route_of_gradios_is_shut_until_it_is_allowed(opened: tuple[Opened, Pa
             "/ft/public/static/%00",
         ):
             assert web.get(path).status_code == 404
+        assert {web.head(path).status_code for path in ("/live", "/ready")} == {200}, "balancers ask so"
 
 
 JSON = {"content-type": "application/json"}

@@ -88,6 +88,14 @@ def test_what_nobody_needs_is_not_there(path: str, tmp_path: Path) -> None:
     assert behind.bodies == []
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "%E4" * 200, "%F0%9F%97%A3" * 64], ids=["letters", "no text", "faces"])
+def test_a_name_that_no_disk_knows_is_not_there(name: str, tmp_path: Path) -> None:
+    behind = Behind()
+    for folder in ("ft/public/static", "assets", "static", "gradio_api/file=/tmp", "gradio_api/heartbeat"):
+        assert ask(behind, "GET", f"/{folder}/{name}", tmp_path).status_code == 404
+    assert behind.bodies == []
+
+
 def test_what_the_page_needs_is(tmp_path: Path) -> None:
     for path in ("/", f"/gradio_api/file={shipped(tmp_path)}", "/config", "/talk/talk/config"):
         assert ask(Behind(), "GET", path, tmp_path).text == "came through"
