@@ -47,6 +47,7 @@ export class Wire {
     socket.onmessage = (event) => this.take(event.data);
     socket.onclose = (event) => this.lose(socket, event.code);
     this.socket = socket;
+    this.heardAt = performance.now();
     this.handlers.state(this.lostAt ? "lost" : "connecting");
   }
 
@@ -91,7 +92,7 @@ export class Wire {
   }
 
   beat() {
-    if (this.ready && performance.now() - this.heardAt > DEAF_MS) this.again();
+    if (performance.now() - this.heardAt > DEAF_MS) this.again();  // browsers wait for minutes for one that hangs
     else this.say({ type: "ping", at: performance.now() });
   }
 
