@@ -148,6 +148,15 @@ def test_a_rate_is_for_each_address() -> None:
     assert rate.allows("b")
 
 
+def test_a_comparison_says_what_happens_beside_its_button_and_not_below_its_films(tmp_path: Path) -> None:
+    """Below them it is off the screen, and whoever presses the button sees nothing."""
+    with FakeHouse(load_config("cpu")) as client:
+        blocks = build.build_app(client, UiConfig(folder=str(tmp_path)))
+    order = [getattr(one, "elem_id", None) for _, one in sorted(blocks.blocks.items())]
+    button, line, films = (order.index(name) for name in ("ft-compare-go", "ft-compare-status", "ft-compare"))
+    assert button < line < films
+
+
 def test_no_function_that_gradio_calls_tells_an_error_raw(tmp_path: Path) -> None:
     with FakeHouse(load_config("cpu")) as client:
         blocks = build.build_app(client, UiConfig(folder=str(tmp_path)))

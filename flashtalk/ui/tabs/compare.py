@@ -151,13 +151,14 @@ def build(context: UiContext) -> None:
         go = gr.Button(texts.label("compare.go"), variant="primary", elem_id="ft-compare-go", elem_classes="ft-big")
         stop = gr.Button(texts.label("upload.stop"), elem_classes="ft-stop", scale=0)
     with gr.Column(elem_classes="ft-stage ft-compare"):
+        # Above the films: below them, whoever presses the button does not see that anything happens.
+        line = gr.HTML(status.idle(texts, "compare.idle"), elem_id="ft-compare-status", apply_default_css=False)
         players = gr.HTML(
             compare_page.players(texts, (), start=False),
             elem_id="ft-compare",
             apply_default_css=False,
             js_on_load=(STATIC / "compare.js").read_text(encoding="utf-8"),
         )
-        line = gr.HTML(status.idle(texts, "compare.idle"), elem_id="ft-compare-status", apply_default_css=False)
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     running = go.click(spoken(tab.watch), [portrait, voice, *fields], [line, players], **page)
     stop.click(spoken(tab.stopped), None, line, cancels=[running], queue=False, **page)
