@@ -118,7 +118,10 @@ def test_one_click_makes_somebody_talk(page: Any, served: Served) -> None:
     others = set(served.folder.glob("jobs/*"))
     page.goto(served.url)
     open_tab(page)
+    page.set_viewport_size({"width": 390, "height": 844})  # the button is a page below the film
     page.locator("#ft-long-go").click()
+    page.wait_for_function("document.querySelector('.ft-long-film')")
+    page.wait_for_function("Math.abs(document.querySelector('.ft-long-stage').getBoundingClientRect().top) < 300")
     page.wait_for_function(f"{VIDEO}.currentTime > 0.3")
     twice(page, "cancel")
     page.wait_for_selector(".ft-long-film[data-state=cancelled]")

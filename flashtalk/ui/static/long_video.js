@@ -83,6 +83,8 @@ class Page {
     if (!fresh) return;
     this.player.playsNext = true;  // the visitor asked for it just now
     this.choose(fresh.id);
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;  // the button may be a page below
+    this.root.querySelector(".ft-long-stage").scrollIntoView({ behavior: calm ? "instant" : "smooth", block: "nearest" });
   }
 
   async look() {
