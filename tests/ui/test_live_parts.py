@@ -326,7 +326,7 @@ def test_who_brings_many_faces_loses_their_own_oldest_and_no_size_fills_the_memo
             portraits.find(names[0], "me")
         small = portraits.find(names[1], "me")
     assert portraits.find(first, "somebody").shape == (8, 8, 3)
-    assert small.nbytes < 4 << 20
+    assert small.nbytes < 8 << 20
     assert (small.shape[0] / small.shape[1], small[10, 10, 0], small[-10, 10, 0]) == (pytest.approx(1.25, 0.01), 200, 0)
     assert len(portraits._brought) == 17, "of an address, too"
 
