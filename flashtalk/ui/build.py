@@ -95,12 +95,12 @@ def build_app(client: Client, settings: UiConfig, context: UiContext | None = No
     # Gradio's line is one that nobody sees: whoever comes is let through to the house, which tells them their place.
     blocks.max_threads = settings.calls_at_once
     blocks.queue(max_size=settings.calls_waiting, default_concurrency_limit=None)
-    _count_calls(blocks, context)
+    _guard_calls(blocks, context)
     return blocks
 
 
-def _count_calls(blocks: gr.Blocks, context: UiContext) -> None:
-    """Of one visitor, so many are under way at once, whatever they wait for."""
+def _guard_calls(blocks: gr.Blocks, context: UiContext) -> None:
+    """Errors leave as sentences; of one visitor, so many calls are under way at once, whatever they wait for."""
     settings = context.settings
     calls = Visits(
         context.browsers,

@@ -15,7 +15,6 @@ from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.making import Finished, Request, Studio
 from flashtalk.ui.material import file_sha256
-from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.once import Once
 from flashtalk.ui.project import read_project
 
@@ -42,8 +41,8 @@ def build(context: UiContext, studio: Studio) -> None:
         project = gr.File(label="project: a file that /make_film or the page gave")
         made = [gr.File(label="film"), gr.File(label="project"), gr.JSON(label="figures")]
         call, repeat = gr.Button("make_film"), gr.Button("repeat_film")
-    call.click(spoken(endpoints.make_film), wanted, made, api_name="make_film")
-    repeat.click(spoken(endpoints.repeat_film), [project, wanted[-1]], made, api_name="repeat_film")
+    call.click(endpoints.make_film, wanted, made, api_name="make_film")
+    repeat.click(endpoints.repeat_film, [project, wanted[-1]], made, api_name="repeat_film")
 
 
 class _Endpoints:

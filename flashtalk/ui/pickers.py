@@ -11,7 +11,6 @@ from flashtalk.ui import faces
 from flashtalk.ui.components import PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.material import materials_of
-from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
 from flashtalk.ui.texts import Pair
 
@@ -54,7 +53,7 @@ def build_face(context: UiContext, elem_id: str, chosen: str | None = None) -> g
         return faces.hint(context.texts, None if path in pictures else portrait_HWC)
 
     _bind(buttons, pictures, portrait)
-    portrait.change(spoken(look), portrait, hint, show_progress="hidden", api_visibility="private", queue=False)
+    portrait.change(look, portrait, hint, show_progress="hidden", api_visibility="private", queue=False)
     return portrait
 
 

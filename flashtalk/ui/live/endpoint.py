@@ -15,7 +15,6 @@ from flashtalk.ui.components import AGREED, PortraitInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.live.messages import MAX_PIECE_SAMPLES, MAX_PROMPT_LETTERS, PLAYERS, Kind
 from flashtalk.ui.live.portraits import Portraits
-from flashtalk.ui.mishaps import spoken
 
 SOCKET = "live/socket"
 MICROPHONE_HZ = 16000
@@ -55,4 +54,4 @@ def build(context: UiContext, portraits: Portraits, pass_for: Callable[[gr.Reque
             gr.Textbox(PLAYERS[0], label=f"player: one of {list(PLAYERS)}: H.264 and PCM apart, or pieces of mp4"),
         ]
         opened, call = gr.JSON(label="socket"), gr.Button("open_live")
-    call.click(spoken(open_live), wanted, opened, api_name="open_live")
+    call.click(open_live, wanted, opened, api_name="open_live")

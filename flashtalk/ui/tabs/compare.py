@@ -22,7 +22,7 @@ from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import InLine
 from flashtalk.ui.material import file_sha256
-from flashtalk.ui.mishaps import sentence, spoken
+from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.once import Once
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
 from flashtalk.ui.texts import Pair, language_of
@@ -160,8 +160,8 @@ def build(context: UiContext) -> None:
             js_on_load=(STATIC / "compare.js").read_text(encoding="utf-8"),
         )
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    running = go.click(spoken(tab.watch), [portrait, voice, *fields], [line, players], **page)
-    stop.click(spoken(tab.stopped), None, line, cancels=[running], queue=False, **page)
+    running = go.click(tab.watch, [portrait, voice, *fields], [line, players], **page)
+    stop.click(tab.stopped, None, line, cancels=[running], queue=False, **page)
     _bind_api(tab)
 
 
@@ -194,4 +194,4 @@ def _bind_api(tab: _Tab) -> None:
         ]
         figures = gr.JSON(label="figures")
         call = gr.Button("compare")
-    call.click(spoken(tab.compare), wanted, figures, api_name="compare")
+    call.click(tab.compare, wanted, figures, api_name="compare")

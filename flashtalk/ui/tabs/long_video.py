@@ -23,7 +23,6 @@ from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.long_page import HEAD, TEXTS
 from flashtalk.ui.long_routes import described, job_routes, new_visitor, owner_of
-from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.samples import SAMPLES, portrait_path
 from flashtalk.ui.tokens import Tokens
 
@@ -128,7 +127,7 @@ def build(context: UiContext) -> None:
             carried = gr.Textbox(visible=False)
             go = gr.Button(texts.label("long.go"), variant="primary", elem_classes="ft-big", elem_id="ft-long-go")
     begun = go.click(
-        spoken(tab.order), [*inputs, carried], None, js=_CARRY, api_visibility="private", concurrency_id="long_order"
+        tab.order, [*inputs, carried], None, js=_CARRY, api_visibility="private", concurrency_id="long_order"
     )
     begun.then(None, None, None, js=_LOOK, api_visibility="private")
     _bind_api(tab, inputs)
@@ -155,7 +154,7 @@ def _bind_api(tab: _Tab, inputs: list[Component]) -> None:
         film = gr.JSON(label="film")
         call = gr.Button("make_long_film")
     asked = [portrait, voice, title, *inputs[3:], visitor, key]
-    call.click(spoken(tab.api), asked, film, api_name="make_long_film", concurrency_id="long_order")
+    call.click(tab.api, asked, film, api_name="make_long_film", concurrency_id="long_order")
 
 
 def _carried(text: str) -> tuple[str, str]:

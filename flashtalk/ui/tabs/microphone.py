@@ -31,7 +31,6 @@ from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.route import live_routes
 from flashtalk.ui.live.session import Visitor
 from flashtalk.ui.live.sessions import LiveSessions
-from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.texts import language_of
 
 TITLE = "live.title"
@@ -111,7 +110,7 @@ def build(context: UiContext) -> None:
         return f'<i hidden data-token="{live.pass_for(owner_of(request))}"></i>'
 
     token = gr.HTML("", elem_id="ft-live-pass", apply_default_css=False)
-    gr.on(None, spoken(hand_pass), None, token, api_visibility="private", show_progress="hidden", queue=False)
+    gr.on(None, hand_pass, None, token, api_visibility="private", show_progress="hidden", queue=False)
 
 
 def _build_own_face(context: UiContext, live: Live) -> None:
@@ -133,7 +132,7 @@ def _build_own_face(context: UiContext, live: Live) -> None:
         brought = f'<i hidden data-portrait="{name}" data-picture="{_thumbnail(portrait_HWC)}"></i>'
         return brought, faces.hint(context.texts, portrait_HWC)
 
-    picture.change(spoken(bring), picture, [own, hint], api_visibility="private", show_progress="hidden")
+    picture.change(bring, picture, [own, hint], api_visibility="private", show_progress="hidden")
 
 
 def _build_plain_mode(context: UiContext, live: Live) -> None:
@@ -171,9 +170,9 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     limit_s = live.sessions.settings.max_session_s
     voice.start_recording(None, None, voice, js=_LONG_PIECES)  # before the next one: listeners wait for each other
-    voice.start_recording(spoken(talk), face, video, js=page.CHOSEN_FACE, concurrency_limit=None, **hidden)
-    voice.stream(spoken(hear), voice, None, stream_every=PIECE_S, time_limit=limit_s, concurrency_limit=None, **hidden)
-    voice.stop_recording(spoken(stop), None, None, **hidden)
+    voice.start_recording(talk, face, video, js=page.CHOSEN_FACE, concurrency_limit=None, **hidden)
+    voice.stream(hear, voice, None, stream_every=PIECE_S, time_limit=limit_s, concurrency_limit=None, **hidden)
+    voice.stop_recording(stop, None, None, **hidden)
 
 
 def owner_of(request: gr.Request) -> str:

@@ -17,7 +17,7 @@ from flashtalk.ui.components import SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
-from flashtalk.ui.mishaps import sentence, spoken
+from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.project import read_project
 from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, speaker_for, voice_path
 from flashtalk.ui.texts import Pair, language_of
@@ -281,23 +281,23 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
     button = gr.Button(label("upload.speak"), size="sm", elem_id="ft-speak")
     voice.change(None, voice, None, js=_CHANGED, queue=False, **quiet)
     once: dict[str, Any] = {"concurrency_id": "speak", "concurrency_limit": 1}
-    button.click(spoken(tab.speak), [text, portrait], voice, api_name="speak_typed", **once, **quiet)
+    button.click(tab.speak, [text, portrait], voice, api_name="speak_typed", **once, **quiet)
     with gr.Row(visible=False):
         words, speech, call = gr.Textbox(label="text"), VoiceInput(label="speech"), gr.Button("speak")
-    call.click(spoken(tab.speak), words, speech, api_name="speak", **once)
+    call.click(tab.speak, words, speech, api_name="speak", **once)
 
 
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     made = [*outputs.all, inputs.voice]
-    running: list[Any] = [buttons.go.click(spoken(tab.watch), inputs.all, made, js=_PENDING, **page)]
+    running: list[Any] = [buttons.go.click(tab.watch, inputs.all, made, js=_PENDING, **page)]
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
-        running.append(card.click(spoken(tab.watch_sample(sample)), inputs.panel.components, shown, **page))
-    stopped = buttons.stop.click(spoken(tab.stop), None, None, cancels=running, queue=False, **page)
+        running.append(card.click(tab.watch_sample(sample), inputs.panel.components, shown, **page))
+    stopped = buttons.stop.click(tab.stop, None, None, cancels=running, queue=False, **page)
     # Said afterwards, so that no last word of the film comes after it.
-    stopped.then(spoken(tab.say_stopped), None, outputs.status, queue=False, **page)
-    inputs.voice.change(spoken(tab.warm), inputs.voice, None, queue=False, **page)
+    stopped.then(tab.say_stopped, None, outputs.status, queue=False, **page)
+    inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
     project = inputs.panel.project
-    project.upload(spoken(tab.open_project), project, filled, js=_OPENED, **page)
+    project.upload(tab.open_project, project, filled, js=_OPENED, **page)
