@@ -38,10 +38,12 @@ def main() -> None:
     parser.add_argument("--isolated", action="store_true", help="the engine in its own process, as the app has it")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     asked = parser.parse_args()
-    text = json.dumps(summary(soak(asked.minutes * 60, asked.config, isolated=asked.isolated)), indent=2)
+    found = summary(soak(asked.minutes * 60, asked.config, isolated=asked.isolated))
+    text = json.dumps(found, indent=2)
     print(text)
     if asked.json:
         asked.json.write_text(text + "\n", "utf-8")
+    raise SystemExit(not found["held"])
 
 
 def soak(seconds: float, config: str, *, isolated: bool) -> list[Figures]:

@@ -18,6 +18,7 @@ from tests.ui.film_browser import Shown, shown_film
 from tests.ui.kit import CHROMIUM, serve
 
 CARDS = 6
+MOST_PAINTED_S = 2.0
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
 
 
@@ -54,11 +55,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as app:
-        found = json.dumps(figures(watch(app.url, options.films)), indent=1)
+        figure = figures(watch(app.url, options.films))
+    found = json.dumps(figure, indent=1)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(found + "\n", encoding="utf-8")
     print(found)
+    raise SystemExit(bool(figure["stalls"] or figure["pauses"] or max(figure["painted_s"]) > MOST_PAINTED_S))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class Arrivals:
 
     def add(self, address: str, size: int, files: int) -> None:
         """What came."""
+        self._forget_old()
         self._of.setdefault(address, _Brought()).came.append((self._now_s(), size, files))
 
     def _forget_old(self) -> None:

@@ -43,7 +43,7 @@ class PatientProtocol(H11Protocol):
     def _quiet_peers(self) -> int:
         peer = self.client and self.client[0]
         others = (one for one in self.connections if isinstance(one, PatientProtocol))
-        return sum(one.is_quiet and (one.client and one.client[0]) == peer for one in others)
+        return sum(one.cycle is None and (one.client and one.client[0]) == peer for one in others)
 
     def _look(self, then: object) -> None:
         """`then`: the request of the last look."""
@@ -64,5 +64,8 @@ def most_connections() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = hard if hard != resource.RLIM_INFINITY else _WANTED_FILES
     wanted = max(soft, min(allowed, _WANTED_FILES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):  # a sandbox that allows no change
+        wanted = soft
     return max(_FEWEST, wanted - _OTHER_FILES)

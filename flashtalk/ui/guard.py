@@ -6,6 +6,7 @@ files that ship with the app. Everything else, /metrics and sockets included, wa
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 from collections import Counter
@@ -37,9 +38,13 @@ _COSTLY = (
     "/gradio_api/queue/join",
     "/gradio_api/call/",
     "/gradio_api/run/",
+    "/gradio_api/api/",
+    "/gradio_api/cancel",
     "/ft/jobs/",
 )
 _LOGIN = "/login"
+_LOGIN_S = 10.0
+"""A name and a password are one packet."""
 _LOGIN_MAX_BYTES = 4096
 _WRONG_PER_MINUTE = 10
 """Passwords under one name, from one address."""
@@ -164,12 +169,13 @@ class Guard:
         """The page's own form, which Gradio answers; and its body once more for Gradio."""
         body = b""
         try:
-            async for part in asked.stream():
-                body += part
-                if len(body) > _LOGIN_MAX_BYTES:
-                    return refused(asked, 413, "This request is too long."), asked.receive
+            async with asyncio.timeout(_LOGIN_S):
+                async for part in asked.stream():
+                    body += part
+                    if len(body) > _LOGIN_MAX_BYTES:
+                        return refused(asked, 413, "This request is too long."), asked.receive
             form = await Request(asked.scope, _again(body)).form()
-        except (ClientDisconnect, HTTPException, MultiPartException, ValueError, LookupError):
+        except (TimeoutError, ClientDisconnect, HTTPException, MultiPartException, ValueError, LookupError):
             return refused(asked, 400, "The request broke off."), asked.receive
         told = f"{str(form.get('username', '')).strip()}:{form.get('password', '')}"
         return self._tried(asked, told.encode(errors="replace"), login)[0], _again(body, asked.receive)

@@ -21,7 +21,7 @@ from flashtalk.ui.films import FilmStore, download_links
 from flashtalk.ui.material import Materials, Voice
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.pace import Pace, Speeds
-from flashtalk.ui.project import Alike, Project, Wishes, how_alike, made_with, write_project
+from flashtalk.ui.project import Alike, Project, Wishes, demand_project_room, how_alike, made_with, write_project
 
 Update = tuple[object, str, str]
 """For the video (a Segment or gr.skip()), the status line and the download links."""
@@ -166,6 +166,7 @@ class Studio:
     @contextmanager
     def _work(self, request: Request, *, watched: bool) -> Iterator[_Work]:
         wishes = request.wishes
+        demand_project_room(self._context.folder)
         order = Order(
             portrait_HWC=self._materials.portrait(request.portrait),
             voice=self._materials.voice(request.voice),

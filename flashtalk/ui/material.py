@@ -29,7 +29,8 @@ TRACK_RATE = 48_000
 """Of the film's own sound; the model hears 16 kHz."""
 _SPEECH_RATE = 16_000
 _WAV_HEAD, _WAV_FLOAT = struct.Struct("<4sI8sIHHIIHH4sI"), 3
-_KEPT_PICTURES, _KEPT_SOUNDS = 8, 8
+_KEPT_PICTURES, _KEPT_SOUNDS = 3, 8
+"""The largest picture is 144 MB when it is open, and is soon opened again."""
 
 Value = TypeVar("Value")
 

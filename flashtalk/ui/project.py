@@ -21,6 +21,7 @@ from flashtalk.config_file import to_tree
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
 from flashtalk.serving.asked import MOST_PROMPT_LETTERS
+from flashtalk.serving.jobs.intake import demand_room
 from flashtalk.ui.material import file_sha256
 from flashtalk.ui.plain_json import values_at_most
 
@@ -28,6 +29,8 @@ _FORMAT = "flashtalk-project"
 _VERSION = 1
 _MOST_BYTES = 112 << 20
 """The largest picture that the door opens, and two minutes of sound as ui/making.py puts it in."""
+_LEFT_FREE_BYTES = 2 << 30
+"""Of the disk, beside films and unpacked projects: less than uploads leave, more than long films need."""
 _MOST_VALUES = 4096
 """A file of ours has some thirty, and the commas of its prompt."""
 _PIECE_BYTES = 3 << 18
@@ -105,8 +108,14 @@ def write_project(
                 target.write(piece)
 
 
+def demand_project_room(folder: Path) -> None:
+    """Raise EngineError(disk_full) where a project of any size would leave too little of the disk."""
+    demand_room(folder, _MOST_BYTES, _LEFT_FREE_BYTES)
+
+
 def read_project(path: str | Path, folder: Path) -> Project:
-    """Unpack a project into `folder`. Raises InputError(project_damaged)."""
+    """Unpack a project into `folder`. Raises InputError(project_damaged), EngineError(disk_full)."""
+    demand_project_room(folder)
     try:
         if Path(path).stat().st_size > _MOST_BYTES:
             raise _damaged("is too large")

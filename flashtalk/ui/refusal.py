@@ -35,8 +35,12 @@ def is_foreign(asked: HTTPConnection) -> bool:
 
 def is_ours(asked: HTTPConnection, origin: str) -> bool:
     """Whether a page from there is one of those that this request goes to."""
-    # The second is what proxies write that ask under a name of their own; no page can write it.
-    return urlsplit(origin).netloc in (asked.headers.get("host"), asked.headers.get("x-forwarded-host"))
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    # The second is what proxies write that ask under a name of their own.
+    return place in (asked.headers.get("host"), asked.headers.get("x-forwarded-host"))
 
 
 def refused(asked: HTTPConnection, status: int, words: str) -> JSONResponse:

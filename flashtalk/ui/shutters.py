@@ -329,5 +329,8 @@ def _with_cookie(send: Send, words: str) -> Send:
 
 
 def _length(asked: Request) -> int | None:
+    """Of the body, if it is true: beside a transfer encoding any length may stand, and is not what comes."""
+    if "transfer-encoding" in asked.headers:
+        return None
     told = asked.headers.get("content-length", "")
     return int(told) if told.isdecimal() else None

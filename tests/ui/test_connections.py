@@ -117,6 +117,15 @@ def test_one_machine_has_so_many_that_ask_nothing(port: int) -> None:
     wait_until(lambda: is_served(port), 5)
 
 
+def test_who_was_answered_and_may_ask_again_is_none_of_them(port: int) -> None:
+    """Browsers keep six connections for a while: people behind one address are many."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(QUIET + 3):
+            one = stack.enter_context(connected(port, ASK))
+            assert b"200 OK" in one.recv(1000)
+        assert is_served(port)
+
+
 def test_more_than_can_be_open_are_refused_and_those_within_go_on(port: int) -> None:
     with contextlib.ExitStack() as stack:
         within = []

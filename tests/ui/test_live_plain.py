@@ -107,6 +107,20 @@ def test_recordings_are_read_at_any_rate_even_with_a_length_that_lies(tmp_path: 
     assert np.sqrt(np.mean(samples_S**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
 
 
+def test_what_claims_many_channels_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "piece.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1000, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(2000))
+
+    def never(*_: object) -> bytes:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(wave.Wave_read, "readframes", never)
+    with pytest.raises(InputError, match="16-bit PCM"):
+        read_piece(str(path))
+
+
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"RIFF\0\0\0\0WAVEfmt \0\0\0\0", bytes(1000)])
 def test_other_files_are_refused_with_a_sentence(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "piece.wav"

@@ -87,7 +87,7 @@ def test_who_asks_too_often_is_told_so_in_json() -> None:
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(Guard(behind, RateLimit(1), None))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
-            return [await web.post("/gradio_api/call/make_film") for _ in range(2)]
+            return [await web.post(f"/gradio_api/{name}") for name in ("call/make_film", "api/make_film")]
 
     first, second = asyncio.run(ask())
     assert first.status_code == 200
@@ -179,6 +179,30 @@ def test_the_pages_form_and_programs_guess_one_password_together() -> None:
     assert len(heard) == 29
     assert asyncio.run(ask("b" * 5000, form=True)) == 413
     assert asyncio.run(ask("b", form=True, name="bruno")) == 200
+
+
+def test_a_password_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flashtalk.ui.guard._LOGIN_S", 0.1)
+
+    async def nothing() -> Any:
+        await asyncio.sleep(60)
+
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/login",
+        "headers": [],
+        "query_string": b"",
+        "client": ("1.2.3.4", 5),
+    }
+    guard = Guard(nothing, RateLimit(9), Login((), ("anna", "a long secret")))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(guard(scope, nothing, send), 5))
+    assert told[0]["status"] == 400
 
 
 def basic(told: str) -> str:

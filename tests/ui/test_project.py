@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 
-from flashtalk.errors import InputError
+from flashtalk.errors import EngineError, InputError
 from flashtalk.ui.project import read_project
 from tests.ui.page_kit import FACE, VOICE, Page, busy_page
 
@@ -49,3 +50,10 @@ def test_a_file_of_very_many_values_is_no_project_and_is_not_read(tmp_path: Path
     with pytest.raises(InputError, match="more than a film is made of"):
         read_project(path, tmp_path)
     assert time.monotonic() - began_s < 2
+
+
+def test_a_disk_without_room_takes_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=2 << 30))
+    with pytest.raises(EngineError, match="disk"):
+        read_project(tmp_path / "film.flashtalk.json", tmp_path)

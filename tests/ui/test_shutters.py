@@ -129,6 +129,7 @@ def test_requests_that_another_site_sends_are_refused_and_programs_are_not(tmp_p
         ("http://evil", 403),
         ("http://talk:81", 403),
         ("null", 403),
+        ("http://[", 403),
         ("http://talk", 200),
         ("http://a.talk", 403),
     ]
@@ -182,6 +183,8 @@ def test_uploads_leave_room_on_the_disk(tmp_path: Path) -> None:
         yield data
 
     assert ask(Behind(), "POST", path, tmp_path, content=parts()).status_code == 411
+    lies = {"content-length": "10", "transfer-encoding": "chunked"}
+    assert ask(Behind(), "POST", path, tmp_path, content=data, headers=lies).status_code == 411
 
 
 @pytest.mark.parametrize("path", ["/ft/jobs/x/again", "/login", *(f"/gradio_api/{one}" for one in ("call/x", "reset"))])

@@ -168,11 +168,12 @@ def read_piece(path: str) -> np.ndarray:
     try:
         with wave.open(path, "rb") as file:
             rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            frames = file.readframes(round(_MOST_PIECE_S * 192000))
+            # Before anything is read: a header may claim frames of any size.
+            if width != 2 or not 8000 <= rate <= 192000 or channels not in (1, 2):
+                raise InputError("The microphone's recording must be 16-bit PCM, 8 to 192 kHz.", code="audio_format")
+            frames = file.readframes(round(_MOST_PIECE_S * rate))
     except (wave.Error, EOFError, OSError):
         raise InputError("The microphone's recording cannot be read; start again.", code="audio_unreadable") from None
-    if width != 2 or not 8000 <= rate <= 192000 or channels not in (1, 2):
-        raise InputError("The microphone's recording must be 16-bit PCM, 8 to 192 kHz.", code="audio_format")
     samples_S = clean_pcm(
         np.frombuffer(frames[: len(frames) // (2 * channels) * 2 * channels], "<i2").reshape(-1, channels)
     )
