@@ -23,7 +23,7 @@ from train.loop import is_told_to_end, termination
 from train.optim import Optimiser
 from train.progress import Progress
 from train.ranks import Ranks
-from train.stages import export, get_module, warm_start, with_latent_statistics
+from train.stages import export, get_module, with_latent_statistics
 
 LATENT_GAIN = 4.0
 FRAMES_MEASURED = 33
@@ -81,12 +81,10 @@ def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
 def _open(config: CodecTraining, ranks: Ranks) -> LightCodec:
     """New, or as `weights` hold it. Latents are not normalised while the encoder learns: their scale still moves."""
     model = config.model if config.decoder_only else with_latent_statistics(config.model, [], [])
-    whole = None if config.warm_start else config.weights
-    required = config.decoder_only and not config.warm_start
-    codec = get_module(model, "codec", ranks.device, weights=whole, seed=config.run.seed, required=required)
+    codec = get_module(
+        model, "codec", ranks.device, weights=config.weights, seed=config.run.seed, required=config.decoder_only
+    )
     assert isinstance(codec, LightCodec)
-    if config.warm_start and config.weights is not None:
-        warm_start({"codec": codec}, config.weights)
     if config.weights is None:
         widen_latents(codec)
     codec.encoder.requires_grad_(not config.decoder_only)

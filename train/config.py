@@ -122,8 +122,6 @@ class CodecTraining:
     """A checkpoint to go on from; its latent statistics are those of `model` (its model.yaml)."""
     decoder_only: bool = False
     """Keep the encoder, and with it the latents that a transformer was trained on."""
-    warm_start: bool = False
-    """Of `weights` take what fits, and begin the rest anew: the decoder has another layout."""
     batch: int = 16
     """Clips of an iteration on each rank."""
     frames: int = 13
@@ -141,8 +139,8 @@ class CodecTraining:
 
     def problems(self) -> Iterator[str]:
         """What does not fit together, as sentences."""
-        if (self.decoder_only or self.warm_start) and self.weights is None:
-            yield "decoder_only and warm_start need weights: the checkpoint whose encoder is taken"
+        if self.decoder_only and self.weights is None:
+            yield "decoder_only needs weights: the checkpoint whose encoder is taken"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def deepen(codec: LightCodec, decoder_blocks: Blocks, seed: int = 0) -> LightCod
     now = codec.config.decoder_blocks
     if any(new < max(1, old) for new, old in zip(decoder_blocks, now, strict=True)):
         raise InputError(f"blocks {decoder_blocks} must be at least {now}, each 1 or more", code="deepen")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         deeper = LightCodec(replace(codec.config, decoder_blocks=decoder_blocks))
     deeper.encoder.load_state_dict(codec.encoder.state_dict())

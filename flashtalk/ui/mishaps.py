@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.context import LocalContext
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.ui.around import Function, inside
 from flashtalk.ui.texts import LANGUAGES, Pair, language_of
 from flashtalk.ui.why import chinese
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 TEXTS: dict[str, Pair] = {
     "mishap.ours": (
@@ -31,21 +27,7 @@ _log = logging.getLogger(__name__)
 
 def spoken(function: Function) -> Function:
     """The function with its errors turned into `gr.Error`: ours word for word, others without their inside."""
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def generate(*arguments: Any, **named: Any) -> Iterator[Any]:
-            with _as_sentences():
-                yield from function(*arguments, **named)
-
-        return generate  # type: ignore[return-value]
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
-        with _as_sentences():
-            return function(*arguments, **named)
-
-    return call  # type: ignore[return-value]
+    return inside(_as_sentences, function)
 
 
 def sentence(error: BaseException) -> str:

@@ -7,18 +7,14 @@ ui/build.py.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 from flashtalk.errors import Overloaded
+from flashtalk.ui.around import Function, inside
 from flashtalk.ui.browsers import Asker, Browsers
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Visits:
@@ -64,21 +60,7 @@ class Visits:
 
     def counted(self, function: Function) -> Function:
         """The function, each call of which is one more; a generator is one until it ends."""
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def generate(*arguments: Any, **named: Any) -> Iterator[Any]:
-                with self.one_more():
-                    yield from function(*arguments, **named)
-
-            return generate  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def call(*arguments: Any, **named: Any) -> Any:
-            with self.one_more():
-                return function(*arguments, **named)
-
-        return call  # type: ignore[return-value]
+        return inside(self.one_more, function)
 
     def _refusal(self, asker: Asker) -> str:
         if self._under_way[asker.visitor] >= self._per_visitor:
