@@ -1,4 +1,4 @@
-"""What each address brought lately, so that nobody fills the disk, or the lists of files, for all the others.
+"""What each address brings and brought lately, so that nobody fills the disk or the lists of files for all the others.
 
 For ui/shutters.py.
 """
@@ -6,50 +6,80 @@ For ui/shutters.py.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 
 _MOST_FILES = 4096
 """Of one address within the age; the plain live mode brings one a second."""
-
-
-@dataclass
-class _Brought:
-    came: deque[tuple[float, int, int]] = field(default_factory=deque)
-    """(when, bytes, files)."""
-
-    def size(self) -> int:
-        return sum(size for _, size, _ in self.came)
-
-    def files(self) -> int:
-        return sum(files for _, _, files in self.came)
+_TOGETHER = 64
+"""Parts of the age; what came within one is kept as one."""
+_NAMED = b"filename"
+"""Stands before each file of an upload, in letters of any size."""
 
 
 class Arrivals:
-    """Not thread-safe: for the event loop. most_bytes: of one address within `age_s`; `now_s` never goes back."""
+    """Not thread-safe: for the event loop. most_bytes: of one address within `age_s`; `now_s` never goes back.
+
+    What breaks off has come as well: the disk holds it as long as what is whole.
+    """
 
     def __init__(self, most_bytes: int, age_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
         self._most_bytes = most_bytes
         self._age_s = age_s
         self._now_s = now_s
-        self._of: dict[str, _Brought] = {}
+        self._came: dict[str, deque[tuple[float, int, int]]] = {}
+        """(since when, bytes, files) of each address."""
+        self.to_come: Counter[str] = Counter()
+        """Bytes that uploads under way will still bring, by address."""
 
     def are_too_many(self, address: str, size: int) -> bool:
         """Whether `size` more bytes are too much."""
         self._forget_old()
-        brought = self._of.get(address, _Brought())
-        return brought.size() + size > self._most_bytes or brought.files() >= _MOST_FILES
+        came = self._came.get(address, ())
+        wanted = sum(size for _, size, _ in came) + self.to_come[address] + size
+        return wanted > self._most_bytes or sum(files for *_, files in came) >= _MOST_FILES
 
     def add(self, address: str, size: int, files: int) -> None:
         """What came."""
-        self._forget_old()
-        self._of.setdefault(address, _Brought()).came.append((self._now_s(), size, files))
+        came, now_s = self._came.setdefault(address, deque()), self._now_s()
+        if came and now_s - came[-1][0] < self._age_s / _TOGETHER:
+            now_s, before, files_before = came.pop()
+            size, files = before + size, files_before + files
+        came.append((now_s, size, files))
+
+    @contextmanager
+    def one_more(self, address: str, size: int, receive: Receive) -> Iterator[Receive]:
+        """Inside, an upload of `size` bytes is under way; what it brings counts as it comes."""
+        left, torn = size, b""
+        self.to_come[address] += size
+
+        async def counted() -> Message:
+            nonlocal left, torn
+            message = await receive()
+            body = bytes(message.get("body", b""))
+            text = torn + body.lower()
+            torn = text[1 - len(_NAMED) :]
+            self.add(address, len(body), text.count(_NAMED))
+            came = min(left, len(body))
+            left -= came
+            self.to_come[address] -= came
+            return message
+
+        try:
+            yield counted
+        finally:
+            self.to_come[address] -= left
+            self.to_come += Counter()  # drops addresses that have none
 
     def _forget_old(self) -> None:
-        oldest_s = self._now_s() - self._age_s
-        for address, brought in list(self._of.items()):
-            while brought.came and brought.came[0][0] < oldest_s:
-                brought.came.popleft()
-            if not brought.came:
-                del self._of[address]
+        oldest_s = self._now_s() - self._age_s * (1 + 1 / _TOGETHER)
+        for address, came in list(self._came.items()):
+            while came and came[0][0] < oldest_s:
+                came.popleft()
+            if not came:
+                del self._came[address]

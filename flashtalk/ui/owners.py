@@ -8,6 +8,7 @@ what is made for them is open to whoever knows its address, which nobody can gue
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import threading
@@ -77,8 +78,8 @@ class Owners:
             for name in gone:
                 self._owners.pop(name, None)
 
-    def noting(self, send: Send, browser: str, brought: Callable[[int], None] = lambda _: None) -> Send:
-        """`send` for the answer to an upload, whose paths are noted before it is sent; `brought` gets their number."""
+    def noting(self, send: Send, browser: str) -> Send:
+        """`send` for the answer to an upload, whose paths are noted before it is sent."""
         held = bytearray()
         is_taken = False
 
@@ -89,16 +90,19 @@ class Owners:
             elif is_taken and len(held) < _ANSWER_MAX_BYTES:
                 held.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    paths = _paths(bytes(held))
-                    self._note(paths, browser)
-                    brought(len(paths))
+                    await asyncio.to_thread(self._note_answer, bytes(held), browser)
             await send(message)
 
         return send_noted
 
+    def _note_answer(self, answer: bytes, browser: str) -> None:
+        """In a thread: there may be a thousand paths, each looked up on the disk."""
+        self._note(_paths(answer), browser)
+
     def _note(self, paths: list[Path], browser: str) -> None:
+        names = [name for name in map(self._folder_of, paths) if name]
         with self._lock:
-            for name in filter(None, map(self._folder_of, paths)):
+            for name in names:
                 self._owners.setdefault(name, set()).add(browser)
 
     def _folder_of(self, path: Path) -> str | None:

@@ -16,9 +16,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -126,7 +125,6 @@ class Shutters:
         self._most_bytes = most_bytes + _AROUND_BYTES
         self._patience_s = patience_s
         self._sessions = Sessions()
-        self._arriving_bytes: Counter[str] = Counter()
         self._arrivals = Arrivals(_KEPT * self._most_bytes, age_s)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -144,13 +142,13 @@ class Shutters:
             await refusal(scope, receive, send)
             return
         if asked.method == "POST" and _route(asked) == _UPLOAD:
-            address, size = address_of(asked), _length(asked) or 0
-            known = self._browsers.known(asked)
-            send = self._owners.noting(send, known, lambda files: self._arrivals.add(address, size, files))
+            send = self._owners.noting(send, self._browsers.known(asked))
+            with self._arrivals.one_more(address_of(asked), _length(asked) or 0, receive) as counted:
+                await self._app(scope, counted, send)
+            return
         if scope["path"] == "/" and not self._browsers.known(asked):
             send = _with_cookie(send, self._browsers.set_cookie(asked))
-        with self._reserved(asked):
-            await self._app(scope, receive, send)
+        await self._app(scope, receive, send)
 
     def _refusal(self, asked: Request) -> Response | None:
         path = _route(asked)
@@ -188,27 +186,15 @@ class Shutters:
             return refused(asked, 411, "Say how long the file is.")
         if size > self._most_bytes:
             return refused(asked, 413, f"The file is too long; give one of {self._most_bytes >> 20} MiB at most.")
-        if self._arriving_bytes[address_of(asked)] + size > _UNDER_WAY * self._most_bytes:
+        if self._arrivals.to_come[address_of(asked)] + size > _UNDER_WAY * self._most_bytes:
             return refused(asked, 429, "Too many uploads from your address are under way; wait for one of them.")
         if not is_shared(address_of(asked)) and self._arrivals.are_too_many(address_of(asked), size):
             return refused(asked, 429, "Your address brought very much lately; try again in a quarter of an hour.")
         uploads = self._owners.uploads
         folder = uploads if uploads.is_dir() else uploads.parent
-        if shutil.disk_usage(folder).free - self._arriving_bytes.total() - size < self._free_bytes:
+        if shutil.disk_usage(folder).free - self._arrivals.to_come.total() - size < self._free_bytes:
             return refused(asked, 507, "The server has no room for this file just now; try a smaller one, or later.")
         return None
-
-    @contextmanager
-    def _reserved(self, asked: Request) -> Iterator[None]:
-        """Room for an upload that is under way."""
-        size = (_length(asked) or 0) if _route(asked) == _UPLOAD and asked.method == "POST" else 0
-        address = address_of(asked)
-        self._arriving_bytes[address] += size
-        try:
-            yield
-        finally:
-            self._arriving_bytes[address] -= size
-            self._arriving_bytes += Counter()  # drops addresses that have none
 
     async def _checked_body(self, asked: Request) -> tuple[Response | None, Receive]:
         """Why not, or None; and the body once more for whoever comes next."""

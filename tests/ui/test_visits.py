@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -152,6 +154,25 @@ def test_after_a_restart_uploads_are_nobodys_and_owners_go_with_their_files(tmp_
     owners.forget_gone()
     assert len(owners._owners) == 2
     assert not owners.may_have(file, browser)
+
+
+def test_the_paths_of_an_upload_are_looked_up_while_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners, looked, sent = Owners(tmp_path, BROWSERS), list[threading.Thread](), list[str]()
+    monkeypatch.setattr(Owners, "_folder_of", lambda *_: looked.append(threading.current_thread()))
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def answer() -> None:
+        noted = owners.noting(send, "anna")
+        await noted({"type": "http.response.start", "status": 200})
+        await noted({"type": "http.response.body", "body": json.dumps(["/a"] * 9).encode()})
+
+    asyncio.run(answer())
+    assert (len(looked), len(sent)) == (9, 2)
+    assert threading.current_thread() not in looked
 
 
 # Over a page
