@@ -21,6 +21,7 @@ from train.draws import Draws
 from train.launch import Settings, command, run_training
 from train.loop import is_told_to_end, termination
 from train.optim import Optimiser
+from train.pace import Pace
 from train.progress import Progress
 from train.ranks import Ranks
 from train.stages import export, get_module, with_latent_statistics
@@ -52,18 +53,21 @@ class CodecStep:
 def train_codec(config: CodecTraining, ranks: Ranks) -> Path:
     """Train, measure, export; gives the checkpoint's folder."""
     run = config.run
+    pace = Pace(run, ranks)
     frames_NFCHW = draw_frames(config.data, config.stream, ranks, run.seed, "train")
     codec = _open(config, ranks)
     optimiser = Optimiser(codec, config.optim, run.iterations, replicas=ranks)
     step, draws = CodecStep(codec, config, ranks.device), Draws(run.seed)
     with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress, termination() as told:
-        for iteration in range(run.iterations):
+        for iteration in pace.iterations():
             numbers = draws.generator(iteration, 0, "codec", ranks.rank)
             noise = draws.generator(iteration, 0, "codec noise", ranks.rank, ranks.device)
             pixels = draw_windows(frames_NFCHW, config, numbers)
             loss, parts = step.loss(pixels, noise)
             optimiser.backward(loss)
             optimiser.step()
+            pace.look(iteration + 1, [optimiser])
+            progress.total = pace.total
             progress.step(iteration, {"psnr_db": psnr_db(parts["mse"]), "loss": loss.detach(), **parts})
             if is_told_to_end(told, iteration + 1, ranks):
                 break

@@ -29,6 +29,9 @@ class RunConfig:
 
     out: str = "out/train"
     iterations: int = 1000
+    limit_s: float | None = None
+    """Seconds from the start of the run to the end of its iterations: as many as there is time for, with learning
+    rates whose schedules end then. `iterations` is then no more than a first guess of them."""
     seed: int = 0
     log_every: int = 20
     save_every: int = 0
@@ -42,6 +45,8 @@ class RunConfig:
         """What does not fit together, as sentences."""
         if self.iterations < 1:
             yield f"iterations is {self.iterations}; there must be 1 or more"
+        if self.limit_s is not None and self.limit_s <= 0:
+            yield f"limit_s is {self.limit_s}; give more than 0, or null for no limit"
 
 
 @dataclass(frozen=True, kw_only=True)

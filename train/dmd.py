@@ -29,6 +29,7 @@ from train.fsdp import computing
 from train.launch import Gpus, Settings, command, run_training
 from train.loop import Stats, run_loop
 from train.optim import Optimiser
+from train.pace import Pace
 from train.plan import DMD, MemoryPlan, memory_plan
 from train.pool import ClipPool
 from train.progress import Progress
@@ -177,6 +178,7 @@ class Turns:
 def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     """Distil, export the student's running mean; gives the checkpoint's folder."""
     run, model = config.run, config.model
+    pace = Pace(run, ranks)
     sizes = tuple(Clips(pool, frozen_rows(config, ranks, pool)) for pool in draw_pools(config, ranks))
     codec = get_module(model, "codec", ranks.device, weights=config.weights, required=True).requires_grad_(False)
     assert isinstance(codec, LightCodec | WanVAE)
@@ -196,7 +198,7 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     optimisers = {"student": turns.student_optimiser, "fake": turns.fake_optimiser}
     state = RunState({"student": student, "fake": fake}, optimisers, {"student": turns.ema})
     with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
-        run_loop(run, ranks, state, turns.step, progress)
+        run_loop(run, ranks, state, turns.step, progress, pace)
     folder = Path(run.out) / "checkpoint"
     with turns.ema.swapped():
         export(folder, {"dit": student}, model, ranks, weights=config.weights, source="train.dmd")

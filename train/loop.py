@@ -11,6 +11,7 @@ from types import FrameType
 from torch import Tensor
 
 from train.config import RunConfig
+from train.pace import Pace
 from train.progress import Progress
 from train.ranks import Ranks
 from train.states import RunState, load_state, newest_complete, save_state
@@ -29,24 +30,28 @@ def run_loop(
     state: RunState,
     step: Step,
     progress: Progress,
+    pace: Pace,
     validate: Callable[[int], Stats] | None = None,
 ) -> None:
     """Iterations from the newest complete checkpoint in `run.out` (if `run.resume`) to the last one, or to SIGTERM.
 
-    Then it saves too: the stage exports what it has, and a resumed run goes on from there.
+    Then it saves too: the stage exports what it has, and a resumed run goes on from there. `pace` knows the last one.
     """
     folder = Path(run.out) / "states"
     newest = newest_complete(folder) if run.resume else None
     if newest is not None:
         load_state(state, newest, ranks)
     with termination() as told:
-        for iteration in range(state.counters.get("iteration", 0), run.iterations):
-            progress.step(iteration, step(iteration))
+        for iteration in pace.iterations(state.counters.get("iteration", 0)):
+            stats = step(iteration)
             state.counters["iteration"] = done = iteration + 1
-            if validate is not None and _due(done, run.validate_every, run.iterations):
+            pace.look(done, state.optimisers.values())
+            progress.total = pace.total
+            progress.step(iteration, stats)
+            if validate is not None and _due(done, run.validate_every, pace.total):
                 progress.metrics(iteration, validate(iteration))
             ending = is_told_to_end(told, done, ranks)
-            if ending or _due(done, run.save_every, run.iterations):
+            if ending or _due(done, run.save_every, pace.total):
                 save_state(state, folder, ranks, done, keep=run.keep)
             if ending:
                 return

@@ -82,6 +82,7 @@ class Optimiser:
         self, module: nn.Module, config: OptimConfig, total_updates: int, *, replicas: Ranks | None = None
     ) -> None:
         self.config, self.total_updates, self._replicas = config, total_updates, replicas
+        self._planned_updates = total_updates
         self.updates, self.bad, self._bad_in_a_row = 0, 0, 0
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         _assert_masters(self.parameters)
@@ -108,6 +109,10 @@ class Optimiser:
         self._count(finite)
         self.adam.zero_grad(set_to_none=True)
         return Update(rate, norm.item(), not finite)
+
+    def stretch(self, share: float) -> None:
+        """Let the schedule end after this share of the updates that were planned."""
+        self.total_updates = max(1, round(self._planned_updates * share))
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         """Adam's tensors under `parameter/moment`, for train/states.py."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from train.clip import FPS
 from train.config import SpeechConfig
-from train.synthetic.clips import ClipMaker
+from train.synthetic.clips import ClipMaker, Speech
 from train.synthetic.phonemes import SYMBOLS, Phoneme
 from train.synthetic.sources import open_speech
 from train.synthetic.traits import Character, draw_character
@@ -80,9 +80,15 @@ def phoneme_classes(phonemes: tuple[Phoneme, ...], frames: int) -> NDArray[np.in
     return classes
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _maker(order: Order) -> ClipMaker:
-    return ClipMaker(order.seed, order.split, open_speech(order.speech), frame_count=order.frames)
+    return ClipMaker(order.seed, order.split, _speech(order.speech), frame_count=order.frames)
+
+
+@lru_cache(maxsize=1)
+def _speech(config: SpeechConfig) -> Speech:
+    """Orders share it: a corpus takes a gigabyte and seconds to open."""
+    return open_speech(config)
 
 
 def _write_numbered(job: tuple[Order, int]) -> Part:

@@ -31,6 +31,7 @@ from train.launch import Gpus, Settings, command, run_training
 from train.loop import Stats, run_loop
 from train.losses import draw_sigma, free_frames, mix, moving_weight, pin, velocity, velocity_loss
 from train.optim import Optimiser
+from train.pace import Pace
 from train.plan import SFT, MemoryPlan, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
@@ -114,6 +115,7 @@ class SftStep:
 def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     """Train, export the running mean of the weights; gives the checkpoint's folder."""
     run, model = config.run, config.model
+    pace = Pace(run, ranks)
     pool, *others = draw_pools(config, ranks)
     held_out = draw_pool(config, ranks, "validation")
     dit = get_dit(model, ranks, config.shard, weights=config.weights, seed=run.seed)
@@ -148,7 +150,7 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
 
     state = RunState({"student": networks}, {"student": optimiser}, {"student": ema})
     with Progress(Path(run.out), run.iterations, ranks, run.log_every) as progress:
-        run_loop(run, ranks, state, step, progress, validate)
+        run_loop(run, ranks, state, step, progress, pace, validate)
         if taken:
             progress.summary({"warm_start": taken})
     folder = Path(run.out) / "checkpoint"

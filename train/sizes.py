@@ -22,8 +22,12 @@ Training = TypeVar("Training", SftTraining, DmdTraining)
 
 def draw_pools(config: Training, ranks: Ranks) -> list[ClipPool]:
     """This rank's clips: of the main size, then of each other one."""
-    sizes = [config] + [in_size(config, number) for number in range(len(config.other_sizes))]
-    return [draw_pool(one, ranks) for one in sizes]
+    return [draw_pool(one, ranks) for one in all_sizes(config)]
+
+
+def all_sizes(config: Training) -> list[Training]:
+    """The config of each size's clips, the main one first."""
+    return [config] + [in_size(config, number) for number in range(len(config.other_sizes))]
 
 
 def in_size(config: Training, number: int) -> Training:

@@ -25,6 +25,7 @@ from train.data import Speech, draw_speech
 from train.draws import Draws
 from train.launch import Settings, command, run_training
 from train.optim import Optimiser
+from train.pace import Pace
 from train.phones import HEADS, load_heads
 from train.progress import Progress
 from train.ranks import Ranks
@@ -123,6 +124,7 @@ def moved(former: AudioEncoder, heard_BS: Tensor, hidden_BFLD: Tensor, kept_B: T
 
 def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
     """Train, validate on unseen voices, export; gives the checkpoint's folder."""
+    pace = Pace(config.run, ranks)
     encoder = get_module(config.model, "audio_encoder", ranks.device, weights=config.weights, seed=config.run.seed)
     assert isinstance(encoder, AudioEncoder)
     with torch.random.fork_rng(devices=[]):
@@ -134,12 +136,15 @@ def train_voice(config: VoiceTraining, ranks: Ranks) -> Path:
     optimiser, draws = Optimiser(reader, config.optim, config.run.iterations, replicas=ranks), Draws(config.run.seed)
     out = config.run.out
     with Progress(Path(out), config.run.iterations, ranks, config.run.log_every) as progress:
-        for iteration in range(config.run.iterations):
+        for iteration in pace.iterations():
             numbers = draws.generator(iteration, 0, "voice", ranks.rank)
             noise = draws.generator(iteration, 0, "voice noise", ranks.rank, ranks.device)
             loss, stats = step.loss(config.batch, numbers, noise)
             optimiser.backward(loss)
-            progress.step(iteration, stats | {"lr": optimiser.step().learning_rate})
+            update = optimiser.step()
+            pace.look(iteration + 1, [optimiser])
+            progress.total = pace.total
+            progress.step(iteration, stats | {"lr": update.learning_rate})
         progress.summary(validate(_step(config, ranks, reader, "validation"), config, ranks))
     folder = Path(out) / "checkpoint"
     export(folder, {"audio_encoder": encoder}, config.model, ranks, weights=None, source="train.voice")

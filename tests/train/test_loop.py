@@ -13,6 +13,7 @@ from tests.train.two_ranks import alone
 from train.config import RunConfig
 from train.loop import LOOK_EVERY, Stats, run_loop
 from train.optim import OptimConfig, Optimiser
+from train.pace import Pace
 from train.progress import Progress
 from train.ranks import Ranks
 from train.states import RunState
@@ -39,7 +40,7 @@ def run(ranks: Ranks, folder: Path, told_at: int | None = None) -> tuple[list[in
     config = RunConfig(out=str(folder), iterations=ITERATIONS)
     state = RunState({"student": nn.ModuleDict({"dit": network})}, {"student": optimiser}, {})
     with Progress(folder, ITERATIONS, ranks, 100) as progress:
-        run_loop(config, ranks, state, step, progress)
+        run_loop(config, ranks, state, step, progress, Pace(config, ranks))
     return made, network.weight.detach().clone()
 
 
