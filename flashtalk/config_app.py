@@ -46,7 +46,9 @@ class JobsConfig:
     per_address: int = 12
     """Unfinished films of all browsers and programs of one address."""
     kept_per_owner: int = 24
-    """Films of one visitor, finished ones included."""
+    """Films of one token, finished ones included; cancelled ones hold nothing and are not counted."""
+    kept_per_asker: int = 240
+    """The same of one browser, or a program's address, whatever the token: one an hour for as long as they are kept."""
     waiting: int = 32
     """Unfinished films of all visitors."""
     journal_chunks: int = 4

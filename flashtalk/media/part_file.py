@@ -55,7 +55,7 @@ def share_file(old: Path, new: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_SECOND_NAMES:
                 raise
-            shutil.copyfile(old, new)
+            shutil.copyfile(old, new, follow_symlinks=False)
 
 
 def sync_folder(folder: Path) -> None:

@@ -133,10 +133,10 @@ class Door:
             handle = os.open(path, os.O_RDONLY | _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
         except (OSError, ValueError) as error:
             _log.info("an upload could not be opened: %s", errno.errorcode.get(getattr(error, "errno", None) or 0))
-            raise _gone(kind) from None
+            raise gone(kind) from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise _gone(kind)
+            raise gone(kind)
         with os.fdopen(handle, "rb") as file:
             _check_size(file, kind, max_bytes)
             config = self.config
@@ -267,7 +267,8 @@ def _unreadable(kind: Kind) -> InputError:
     )
 
 
-def _gone(kind: Kind) -> InputError:
+def gone(kind: Kind) -> InputError:
+    """For an upload that is no plain file, or is none any more."""
     return InputError(f"The {kind} is not there any more, or is no plain file; choose it again.", code="upload_gone")
 
 

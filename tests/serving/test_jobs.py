@@ -26,7 +26,7 @@ from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.serving.jobs.rows import Rows, playlist
 from flashtalk.serving.jobs.shelf import Shelf, View
-from flashtalk.serving.jobs.span import JOIN_FRAMES
+from flashtalk.serving.jobs.span import JOIN_FRAMES, begin_span
 from flashtalk.serving.jobs.splice import read_frames
 from flashtalk.ui.why import CHINESE
 from tests.serving.job_kit import JOBS, OTHER, OWNER, PlainClient, order_of, tiny, write_inputs
@@ -202,6 +202,38 @@ def test_bad_uploads_leave_nothing(client: PlainClient, inputs: tuple[Path, Path
         assert room.jobs(OWNER) == []
 
 
+def test_uploads_that_go_or_change_while_their_job_waits_for_the_door_are_read_all_the_same(
+    client: PlainClient, whole: bytes, tmp_path: Path
+) -> None:
+    class SlowDoor(Door):
+        def picture(self, path: str | Path) -> np.ndarray:
+            portrait.unlink()
+            return super().picture(path)
+
+        def film_sound(self, path: str | Path, *given: Any, **named: Any) -> Any:
+            if len(given) == 1:  # the second time
+                shutil.copy(portrait.with_name("other.wav"), sound.with_name("new.wav")).replace(sound)
+            return super().film_sound(path, *given, **named)
+
+    (tmp_path / "other.wav").write_bytes(b"no sound")
+    portrait, sound = write_inputs(tmp_path, SECONDS)
+    with JobRoom(tmp_path / "jobs", client, SlowDoor(), JOBS) as room:  # type: ignore[arg-type]
+        job = room.submit(order_of((portrait, sound)))
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert room.folder(job.id).film.read_bytes() == whole
+        assert not list(room.folder(job.id).path.glob("brought*"))
+
+
+def test_what_is_no_plain_file_is_not_taken_in(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    link = tmp_path / "link.wav"
+    link.symlink_to(inputs[1])
+    with room_in(tmp_path / "jobs", client) as room:
+        for odd in (link, tmp_path, tmp_path / "nothing.wav", Path("/dev/zero")):
+            with pytest.raises(InputError) as refused:
+                room.submit(order_of((inputs[0], odd)))
+            assert refused.value.code == "upload_gone"
+
+
 def test_a_lost_engine_is_tried_again_but_not_for_ever(
     client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
 ) -> None:
@@ -275,10 +307,27 @@ def test_new_tokens_give_one_browser_or_address_no_more_films(
         room.resume(job.owner, job.id)
         room.cancel(job.owner, job.id)
         submit(room, "anna", "home")
-    with room_in(tmp_path, client, kept_per_owner=3) as room:
-        with pytest.raises(Overloaded, match="You have 3 films here"):  # two unfinished ones, one cancelled
+    with room_in(tmp_path, client, kept_per_asker=2) as room:
+        with pytest.raises(Overloaded, match="or your address, has 2 films here") as kept:
             submit(room, "anna", "home")
+        assert kept.value.code == "films_kept"
         submit(room, "bob", "home")
+
+
+def test_cancelled_films_shut_nobody_out_and_the_oldest_of_many_go(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobRoom, "_next_job", lambda _room: None)  # all of them wait
+    with room_in(tmp_path, client, kept_per_owner=2, kept_per_asker=2) as room:
+        ids = []
+        for number in range(4):
+            ids.append(room.submit(order_of(inputs, str(number), asker="anna")).id)
+            room.cancel(OWNER, ids[-1])
+        kept = room.submit(order_of(inputs, "kept", asker="anna")).id
+        other = room.submit(order_of(inputs, owner=OTHER)).id
+        room.sweep()
+        assert {view.job.id for view in room.jobs(OWNER)} == {*ids[2:], kept}
+        assert room.jobs(OTHER)[0].job.id == other
 
 
 def test_who_asks_for_what_is_being_read_does_not_wait_for_ever(
@@ -320,10 +369,37 @@ def test_an_accident_with_files_ends_neither_the_making_nor_the_sweeping(
     monkeypatch.setattr(Shelf, "clear_strays", fails)
     monkeypatch.setattr(Shelf, "view", fails_once)
     with room_in(tmp_path, client) as room:
-        room.submit(order_of(inputs))
-        second = room.submit(order_of(inputs, "two"))
+        first, second = (room.submit(order_of(inputs, key)) for key in ("one", "two"))
         assert room.wait(second.id, ("done",), WAIT_S)
+        assert room.job(OWNER, first.id).state == "done"
         assert all(sweeps.acquire(timeout=WAIT_S) for _ in range(3))
+
+
+@pytest.mark.parametrize(("where", "error"), [("rows", SystemExit), ("_after", RuntimeError)])
+def test_however_a_film_breaks_off_it_says_so_and_the_next_is_made(
+    where: str,
+    error: type[BaseException],
+    client: PlainClient,
+    inputs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place: Any = {"rows": Shelf, "_after": JobRoom}[where]
+
+    def breaks(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(place, where, breaks)
+    if where == "_after":
+        monkeypatch.setattr(client, "before", lambda: (_ for _ in ()).throw(EngineError("no")))
+    with room_in(tmp_path, client) as room:
+        first, second = (room.submit(order_of(inputs, key)) for key in ("one", "two"))
+        broken = room.wait(first.id, ("failed",), WAIT_S)
+        assert (broken.reason_code, broken.reason[-1]) == ("inside", ".")
+        assert room.wait(second.id, ("done",), WAIT_S)
+        room.resume(OWNER, first.id)
+        assert room.wait(first.id, ("done", "failed"), WAIT_S).state == "done"
 
 
 def test_who_ordered_is_in_the_record_and_old_records_have_none(tmp_path: Path) -> None:
@@ -385,6 +461,48 @@ def test_there_is_an_end_to_what_one_visitor_keeps(
             assert refused.value.code == "films_kept"
         room.remove(OWNER, job.id)
         assert room.submit(order_of(inputs, "two")).id != job.id
+
+
+def test_parts_made_again_at_the_same_moment_are_counted_and_one_key_is_one(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with room_in(tmp_path, client, per_owner=2) as room, ThreadPoolExecutor(6) as pool:
+        job = room.submit(order_of(inputs))
+        room.wait(job.id, ("done",), WAIT_S)
+        refused, told = threading.Event(), threading.Event()
+        client.before = lambda: told.wait(WAIT_S) and None
+
+        def slow(*given: Any) -> None:
+            refused.wait(3)
+            begin_span(*given)
+
+        def again(key: str) -> str:
+            try:
+                return room.again(OWNER, job.id, 0, 9, 5, key).id
+            except Overloaded as error:
+                refused.set()
+                return error.code
+
+        monkeypatch.setattr("flashtalk.serving.jobs.room.begin_span", slow)
+        ids = list(pool.map(again, "aabbcc"))
+        told.set()
+    assert ids[::2] == ids[1::2]
+    assert ids[::2].count("films_enough") == 1
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_part_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        room.wait(job.id, ("done",), WAIT_S)
+        full = shutil.disk_usage(tmp_path)._replace(free=room.folder(job.id).film.stat().st_size)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+        with pytest.raises(EngineError) as refused:
+            room.again(OWNER, job.id, 0, 9, 5, "again")
+        assert refused.value.code == "disk_full"
+        assert [path.name for path in tmp_path.iterdir()] == [job.id]
 
 
 def test_what_is_nobodys_goes_by_its_age(client: PlainClient, tmp_path: Path) -> None:

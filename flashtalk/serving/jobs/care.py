@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def logged(words: str) -> Iterator[None]:
-    """Errors go no further: the room's threads live as long as it, without them nothing is made any more."""
+    """Errors go no further, a library's wish to end the program included: the room's threads live as long as it."""
     try:
         yield
-    except Exception:
+    except BaseException:
         _log.exception(words)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import numpy as np
 
 from flashtalk.config import StreamConfig
 from flashtalk.errors import EngineError, InputError
-from flashtalk.media.part_file import plain_errors
-from flashtalk.serving.door import Door
+from flashtalk.media.part_file import plain_errors, share_file
+from flashtalk.serving.door import Door, Kind, gone
 from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder
 from flashtalk.serving.jobs.sound import write_track, write_voice
 
@@ -34,13 +35,22 @@ class Material:
 
 
 def take_in(folder: JobFolder, picture: str | Path, sound: str | Path, door: Door, min_free_bytes: int) -> Material:
-    """Open both and write them. Raises InputError (see door.py), EngineError(disk_full)."""
-    picture_HWC = door.picture(picture)
+    """Open both and write them. Raises InputError (see door.py), EngineError(disk_full).
+
+    The job has names of its own for them first: each waits for a turn at the door, the sound twice, and its age may
+    take it meanwhile.
+    """
+    with _held(picture, folder.brought_picture, "picture"), _held(sound, folder.brought_sound, "sound"):
+        return _opened(folder, door, min_free_bytes)
+
+
+def _opened(folder: JobFolder, door: Door, min_free_bytes: int) -> Material:
+    picture_HWC = door.picture(folder.brought_picture)
     with plain_errors("the picture"):
         folder.picture.write_bytes(picture_HWC.tobytes())
-    with door.film_sound(sound, 16000, 1, whole=True) as (_, blocks):
+    with door.film_sound(folder.brought_sound, 16000, 1, whole=True) as (_, blocks):
         samples = write_voice(folder.voice, _while_there_is_room(blocks, folder.path, min_free_bytes))
-    with door.film_sound(sound, TRACK_RATE, whole=True) as (info, blocks):
+    with door.film_sound(folder.brought_sound, TRACK_RATE, whole=True) as (info, blocks):
         write_track(folder.track, _while_there_is_room(blocks, folder.path, min_free_bytes))
     if not samples:
         raise InputError(
@@ -72,6 +82,22 @@ def demand_room(folder: Path, needed_bytes: int, min_free_bytes: int) -> None:
             f"need {needed_bytes / 1e9:.1f} GB; try a shorter one, or later.",
             code="disk_full",
         )
+
+
+@contextmanager
+def _held(brought: str | Path, name: Path, kind: Kind) -> Iterator[None]:
+    """Inside, a visitor's plain file has this name too."""
+    brought = Path(brought)
+    if brought.is_symlink() or not brought.is_file():
+        raise gone(kind)
+    try:
+        share_file(brought, name)
+    except EngineError as error:
+        raise gone(kind) if error.code == "part_missing" else error from None
+    try:
+        yield
+    finally:
+        name.unlink(missing_ok=True)
 
 
 def _while_there_is_room(blocks: Iterable[np.ndarray], folder: Path, min_free_bytes: int) -> Iterator[np.ndarray]:

@@ -89,10 +89,13 @@ class Job:
 
 
 class JobFolder:
-    """Where everything of one job lies. `base` and `clip` belong to a span that is made again."""
+    """Where everything of one job lies. What was brought is there until it is read; `base` and `clip` belong to a span
+    that is made again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.brought_picture, self.brought_sound = path / "brought.picture", path / "brought.sound"
         self.picture = path / "portrait.rgb"
         self.voice = path / "voice.f32"
         self.track = path / "track.s16"

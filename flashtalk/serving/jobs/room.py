@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +24,8 @@ from flashtalk.serving.asked import demand_short_prompt
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.care import logged, removed_on_error
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
-from flashtalk.serving.jobs.places import demand_place
-from flashtalk.serving.jobs.record import Job, JobFolder, State, new_id
+from flashtalk.serving.jobs.places import demand_place, surplus
+from flashtalk.serving.jobs.record import Job, JobFolder, Span, State, new_id
 from flashtalk.serving.jobs.render import Ending, Render, Wish
 from flashtalk.serving.jobs.rows import Row
 from flashtalk.serving.jobs.shelf import Shelf, View
@@ -70,6 +71,11 @@ class _Ended:
     reason_code: str = ""
 
 
+_BROKEN = _Ended(
+    "failed", "Something went wrong inside; the server's log tells more. Try to continue the film.", "inside"
+)
+
+
 class JobRoom:
     """A context: inside, jobs are made; leaving it stops them at the next chunk with nothing lost."""
 
@@ -81,7 +87,7 @@ class JobRoom:
         self._config = config
         self._wishes: dict[str, Wish] = {}
         self._losses: Counter[str] = Counter()
-        self._intake: dict[tuple[str, str], Order] = {}
+        self._intake: dict[tuple[str, str], Order | Job] = {}
         self._closing = False
         work = [self._work] * config.at_once + [self._sweep_now_and_then]
         self._threads = [threading.Thread(target=one, name=f"jobs-{n}", daemon=True) for n, one in enumerate(work)]
@@ -110,50 +116,23 @@ class JobRoom:
         Overloaded(key_waiting) if the same key's sound is still being read after a while.
         """
         demand_short_prompt(order.prompt)
-        asked = (order.owner, order.key)
-        with self._changed:
-            if not self._changed.wait_for(lambda: asked not in self._intake, _INTAKE_S):
-                message = "The sound of this film is still being read; ask again with the same key."
-                raise Overloaded(message, code="key_waiting")
-            if known := self._shelf.by_key(*asked):
-                return known
-            self._demand_place(order)
-            self._intake[asked] = order
-        try:
-            folder = self._shelf.new_folder()
-            with removed_on_error(folder):
-                return self._add(self._taken_in(order, folder), folder)
-        finally:
-            with self._changed:
-                del self._intake[asked]
-                self._changed.notify_all()
+        return self._once(order, order.key, lambda folder: self._taken_in(order, folder))
 
     def again(self, owner: str, job_id: str, first: int, end: int, seed: int, key: str) -> Job:
         """Make the chunks around frames [first, end) of a finished film again with another seed, as a new film.
 
         Raises InputError, EngineError, Overloaded.
         """
-        parent = self.job(owner, job_id)
+        view = self.view(owner, job_id)
+        parent = view.job
         if parent.state != "done" or not 0 <= first < end <= parent.total_frames:
             raise InputError(
                 f"Frames {first} to {end} cannot be made again: the film must be complete, and it has the frames 0 to "
                 f"{parent.total_frames}.",
                 code="span_range",
             )
-        with self._changed:
-            if known := self._shelf.by_key(owner, key):
-                return known
-            self._demand_place(parent)
-            folder = self._shelf.new_folder()
-            rows = self._shelf.rows(parent.id).all
-        now_s = time.time()
-        job = dataclasses.replace(
-            parent, id=new_id(), key=key, token=new_id(), span=whole_chunks(rows, parent.id, first, end, seed),
-            state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
-        )  # fmt: skip
-        with removed_on_error(folder):
-            begin_span(self.folder(parent.id), folder, job)
-            return self._add(job, folder)
+        span = whole_chunks(view.rows, parent.id, first, end, seed)
+        return self._once(parent, key, lambda folder: self._span_of(parent, span, key, folder))
 
     def jobs(self, owner: str) -> list[View]:
         """All of this owner's, newest first."""
@@ -171,9 +150,8 @@ class JobRoom:
 
     def view(self, owner: str, job_id: str) -> View:
         """The same with all that changes."""
-        job = self.job(owner, job_id)
         with self._changed:
-            return self._shelf.view(job)
+            return self._shelf.view(self.job(owner, job_id))
 
     def by_token(self, job_id: str, token: str) -> tuple[Job, JobFolder, tuple[Row, ...]] | None:
         """For media routes: None unless the token is this job's."""
@@ -228,6 +206,8 @@ class JobRoom:
                     self._shelf.forget(job.id)
                 elif age_s > self._config.preview_s and job.state == "done":
                     self.folder(job.id).preview.unlink(missing_ok=True)
+            for job in surplus(self._shelf.all(), self._config):
+                self._shelf.forget(job.id)
             self._shelf.clear_strays(now_s - self._config.keep_s)
 
     def wait(self, job_id: str, states: tuple[State, ...], timeout_s: float) -> Job:
@@ -253,8 +233,28 @@ class JobRoom:
         with self._changed:
             return self._changed.wait_for(lambda: self._closing, timeout_s)
 
-    def _demand_place(self, wanted: Order | Job) -> None:
-        demand_place(wanted, self._shelf.all(), self._intake.values(), self._config)
+    def _once(self, wanted: Order | Job, key: str, take: Callable[[JobFolder], Job]) -> Job:
+        """The job that `take` makes of a new folder, or the one of this owner and key."""
+        asked = (wanted.owner, key)
+        with self._changed:
+            if not self._changed.wait_for(lambda: asked not in self._intake, _INTAKE_S):
+                message = "The sound of this film is still being read; ask again with the same key."
+                raise Overloaded(message, code="key_waiting")
+            if known := self._shelf.by_key(*asked):
+                return known
+            demand_place(wanted, self._shelf.all(), self._intake.values(), self._config)
+            self._intake[asked] = wanted
+        try:
+            folder = self._shelf.new_folder()
+            with removed_on_error(folder):
+                job = take(folder)
+                with self._changed:
+                    self._shelf.add(job, folder)
+                return job
+        finally:
+            with self._changed:
+                del self._intake[asked]
+                self._changed.notify_all()
 
     def _taken_in(self, order: Order, folder: JobFolder) -> Job:
         material = take_in(folder, order.picture, order.sound, self._door, self._config.min_free_bytes)
@@ -277,9 +277,15 @@ class JobRoom:
         demand_room(folder.path, film_bytes(job.total_frames, job.stream), self._config.min_free_bytes)
         return job
 
-    def _add(self, job: Job, folder: JobFolder) -> Job:
-        with self._changed:
-            self._shelf.add(job, folder)
+    def _span_of(self, parent: Job, span: Span, key: str, folder: JobFolder) -> Job:
+        now_s = time.time()
+        job = dataclasses.replace(
+            parent, id=new_id(), key=key, token=new_id(), span=span,
+            state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
+        )  # fmt: skip
+        begin_span(self.folder(parent.id), folder, job)
+        needed = folder.base.stat().st_size + film_bytes(job.goal_frames, job.stream)
+        demand_room(folder.path, needed, self._config.min_free_bytes)
         return job
 
     def _ask(self, owner: str, job_id: str, wish: Wish) -> None:
@@ -295,11 +301,13 @@ class JobRoom:
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
-            began_s = time.monotonic()
-            ended = self._make(job)
+            began_s, ended = time.monotonic(), _BROKEN
+            with logged("a film failed"):
+                ended = self._make(job)
             with logged("the end of a film could not be noted"), self._changed:
-                frames, spent_s = self._shelf.view(job).job.frames, job.rendered_s + time.monotonic() - began_s
-                self._shelf.set(job.id, **dataclasses.asdict(ended), frames=frames, rendered_s=spent_s)
+                made = sum(row.frames for row in self._shelf.rows(job.id).all)
+                spent_s = job.rendered_s + time.monotonic() - began_s
+                self._shelf.set(job.id, **dataclasses.asdict(ended), frames=made, rendered_s=spent_s)
                 if ended.state == "cancelled":
                     self._shelf.drop_media(job.id)
 
@@ -322,10 +330,6 @@ class JobRoom:
             return _Ended(_AFTER[work.run()])
         except FlashTalkError as error:
             return self._after(job, error, moved=len(rows.all) > before)
-        except Exception:
-            _log.exception("a film failed")
-            words = "Something went wrong inside; the server's log tells more. Try to continue the film."
-            return _Ended("failed", words, "inside")
 
     def _after(self, job: Job, error: FlashTalkError, *, moved: bool) -> _Ended:
         """What becomes of a job that met an error."""

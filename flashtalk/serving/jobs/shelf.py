@@ -105,7 +105,8 @@ class Shelf:
             self.folder(job_id).write(job)
         except FlashTalkError as error:
             _log.warning("the record of a film could not be written: %s", error)
-        self.changed.notify_all()
+        finally:
+            self.changed.notify_all()
 
     def drop_media(self, job_id: str) -> None:
         """Remove everything but the record."""
