@@ -38,7 +38,7 @@ _LONGEST_NUMBER = 9
 _FRESH = {"Cache-Control": "no-store"}
 _KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 
-_STATUSES = {"token_refused": 404, "job_unknown": 404, "films_enough": 429, "overloaded": 503}
+_STATUSES = {"token_refused": 404, "job_unknown": 404, "films_enough": 429, "overloaded": 503, "disk_full": 507}
 """Of an answer, by the error's code; 409 for all others."""
 
 Visitor = Annotated[str, Header(alias="x-flashtalk-visitor")]
@@ -135,23 +135,25 @@ def _add_lists(router: fastapi.APIRouter, room: JobRoom, tokens: Tokens) -> None
         return JSONResponse({"visitor": new_visitor(tokens)}, headers=_FRESH)
 
     @router.get("")
-    def films(visitor: Visitor = "") -> Response:
-        return _answer(lambda: [described(view, room) for view in room.jobs(owner_of(tokens, visitor))])
+    def films(asked: fastapi.Request, visitor: Visitor = "") -> Response:
+        return _answer(asked, lambda: [described(view, room) for view in room.jobs(owner_of(tokens, visitor))])
 
     @router.get("/{job_id}")
-    def film(job_id: str, visitor: Visitor = "") -> Response:
+    def film(job_id: str, asked: fastapi.Request, visitor: Visitor = "") -> Response:
         def both() -> dict[str, Any]:
             view = room.view(owner_of(tokens, visitor), job_id)
             return described(view, room) | {"drift": drift_curve(view.rows, view.job.stream.fps)}
 
-        return _answer(both)
+        return _answer(asked, both)
 
 
 def _add_actions(router: fastapi.APIRouter, room: JobRoom, tokens: Tokens) -> None:
     actions = {"pause": room.pause, "resume": room.resume, "cancel": room.cancel, "remove": room.remove}
 
     @router.post("/{job_id}/again")
-    def again(job_id: str, tree: Annotated[dict[str, Any], Body()], visitor: Visitor = "") -> Response:
+    def again(
+        job_id: str, tree: Annotated[dict[str, Any], Body()], asked: fastapi.Request, visitor: Visitor = ""
+    ) -> Response:
         def made() -> dict[str, Any]:
             owner = owner_of(tokens, visitor)
             job, wanted = room.job(owner, job_id), _Again.of(tree)
@@ -159,14 +161,14 @@ def _add_actions(router: fastapi.APIRouter, room: JobRoom, tokens: Tokens) -> No
             new = room.again(owner, job_id, first, min(end, job.total_frames), wanted.seed, wanted.key)
             return described(room.view(owner, new.id), room)
 
-        return _answer(made)
+        return _answer(asked, made)
 
     @router.post("/{job_id}/{action}")
     def act(job_id: str, action: str, asked: fastapi.Request, visitor: Visitor = "") -> Response:
         call = actions.get(action)
         if call is None:
             return refused(asked, 404, "There is nothing here.")
-        return _answer(lambda: call(owner_of(tokens, visitor), job_id))
+        return _answer(asked, lambda: call(owner_of(tokens, visitor), job_id))
 
 
 def _add_media(router: fastapi.APIRouter, room: JobRoom) -> None:
@@ -218,9 +220,9 @@ def _file_name(job: Job) -> str:
     return f"{plain[:60] or 'flashtalk'}.mp4"
 
 
-def _answer(call: Callable[[], object]) -> Response:
+def _answer(asked: fastapi.Request, call: Callable[[], object]) -> Response:
     try:
         return JSONResponse(call() or {}, headers=_FRESH)
     except FlashTalkError as error:
         status = _STATUSES.get(error.code, 409)
-        return JSONResponse({"error": sentence(error), "code": error.code}, status, headers=_FRESH)
+        return JSONResponse({"error": sentence(error, asked), "code": error.code}, status, headers=_FRESH)

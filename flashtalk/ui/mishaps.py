@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
+from fastapi.requests import HTTPConnection
 from gradio.context import LocalContext
 
 from flashtalk.errors import FlashTalkError
@@ -30,25 +31,20 @@ def spoken(function: Function) -> Function:
     return inside(_as_sentences, function)
 
 
-def sentence(error: BaseException) -> str:
-    """What to show for it to whoever asks now. An unexpected error gets a word under which the log has the details."""
+def sentence(error: BaseException, asked: HTTPConnection | None = None) -> str:
+    """What to show for it to whoever asks: by this request, or else in this context of Gradio's.
+
+    An unexpected error gets a word under which the log has the details.
+    """
+    language = language_of(asked or LocalContext.request.get(None))
     if not isinstance(error, FlashTalkError):
         mark = secrets.token_hex(4)
         _log.error("unexpected error %s", mark, exc_info=error)
-        return _say("mishap.ours").format(mark=mark)
-    if _language() == "zh":
+        return TEXTS["mishap.ours"][LANGUAGES.index(language)].format(mark=mark)
+    if language == "zh":
         return chinese(error)
     text = str(error).strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def _language() -> str:
-    """Of the request that Gradio serves in this context; English outside of one."""
-    return language_of(LocalContext.request.get(None))
-
-
-def _say(key: str) -> str:
-    return TEXTS[key][LANGUAGES.index(_language())]
 
 
 @contextmanager

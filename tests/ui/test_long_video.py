@@ -16,6 +16,7 @@ from flashtalk.serving.jobs.record import Job
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.ui.long_routes import job_routes, new_visitor, owner_of
 from flashtalk.ui.tokens import Tokens
+from flashtalk.ui.why import CHINESE
 from tests.serving.job_kit import JOBS, PlainClient, order_of, tiny, write_inputs
 from tests.ui.live_kit import serve
 
@@ -107,8 +108,10 @@ def test_the_pieces_are_a_film(house: House, tmp_path: Path) -> None:
     assert (part.status_code, len(part.content)) == (206, 100)
 
 
-@pytest.mark.parametrize(("code", "status"), [("overloaded", 503), ("films_enough", 429), ("films_kept", 409)])
-def test_an_answer_tells_a_busy_house_from_a_visitor_who_has_enough(
+@pytest.mark.parametrize(
+    ("code", "status"), [("overloaded", 503), ("films_enough", 429), ("films_kept", 409), ("disk_full", 507)]
+)
+def test_an_answer_tells_a_busy_house_or_a_full_disk_from_a_visitor_who_has_enough(
     house: House, monkeypatch: pytest.MonkeyPatch, code: str, status: int
 ) -> None:
     def full(*_order: object) -> None:
@@ -118,6 +121,16 @@ def test_an_answer_tells_a_busy_house_from_a_visitor_who_has_enough(
     tree = {"first_s": 0, "end_s": 1, "seed": 1, "key": "k" * 16}
     answer = post(house, f"/ft/jobs/{house.job.id}/again", house.visitor, tree)
     assert (answer.status_code, answer.json()) == (status, {"error": "Not now.", "code": code})
+
+
+def test_an_answer_speaks_the_language_of_who_asks(house: House) -> None:
+    headers = {"x-flashtalk-visitor": house.visitor, "accept-language": "zh-CN,zh;q=0.9"}
+    for path, code in ((f"/ft/jobs/{house.job.id}/again", "span_range"), ("/ft/jobs/nothing/pause", "job_unknown")):
+        answer = house.web.post(path, headers=headers, json={}).json()
+        assert answer == {"error": CHINESE[code], "code": code}
+    for path, code in (("/ft/jobs/nothing", "job_unknown"), ("/ft/jobs?lang=zh", "token_refused")):
+        answer = house.web.get(path, headers=headers | {"x-flashtalk-visitor": "x"} if "?" in path else headers).json()
+        assert answer == {"error": CHINESE[code], "code": code}
 
 
 def test_wrong_orders_get_sentences(house: House) -> None:
