@@ -52,12 +52,15 @@ GRADIO: dict[str, Pair] = {
     "Adjust playback speed to {}": ("Change the speed", "调整播放速度"),
     "Adjust volume": ("Change the volume", "调整音量"),
     "Capture from camera": ("Take a picture with the camera", "用摄像头拍照"),
+    "(Click to Access|grant) [Ww]ebcam.*": ("Switch the camera on", "打开摄像头"),
+    "capture photo": ("Take the picture", "拍照"),
+    "select (input )?source": ("Camera", "选择摄像头"),
     "Empty value": ("Nothing yet", "暂无内容"),
     "File upload": ("Choose a file", "选择文件"),
     "Gradio footer navigation": ("More", "更多"),
     "More tabs": ("More tabs", "更多标签"),
     "Paste from clipboard": ("Paste from the clipboard", "从剪贴板粘贴"),
-    "Pause": ("Pause", "暂停"),
+    "[Pp]ause": ("Pause", "暂停"),
     "Play": ("Play", "播放"),
     "Record audio": ("Record your voice", "录制声音"),
     "Remove Image": ("Take the picture away", "移除照片"),
@@ -144,7 +147,7 @@ GRADIO: dict[str, Pair] = {
     "Invalid file type: {}. Only .*": ("{} cannot be used here.", "{} 不能用在这里。"),
 }
 """Words of Gradio's and of ui/refusal.py (patterns, {} stands for anything), and ours for them. head.js puts these in:
-names of small buttons, and notices at the page's corner."""
+names of small buttons, words in choosers' buttons, and notices at the page's corner."""
 
 _UNITS = ((86400, "days", "天"), (3600, "hours", "小时"), (60, "minutes", "分钟"))
 

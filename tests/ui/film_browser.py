@@ -1,6 +1,6 @@
 """A film on the page in chromium, watched: when it was painted, where it stalled, what the machine gave meanwhile.
 
-Used by test_upload_browser.py and tests/soak_page.py.
+And whose face and voice are in a file. Used by test_upload_browser.py, test_long_browser.py and tests/soak_page.py.
 """
 
 from __future__ import annotations
@@ -8,10 +8,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+import av
+import numpy as np
 from playwright.sync_api import Page
 
+from flashtalk.media.audio import read_audio_all
+from flashtalk.media.fit import fit_portrait
+from flashtalk.media.image import open_portrait
+from flashtalk.ui.measures import loudness
+
 SECONDS_MS = 1000
+RATE = 16_000
+STEP = RATE // 50
 WATCH = """() => {
   window.seen = { pressed: 0, first: 0, began: 0, stalls: [], pauses: 0, made: [], ended: false };
   document.addEventListener("click", () => (window.seen.pressed ||= performance.now()), { capture: true });
@@ -78,3 +88,23 @@ def shown_film(page: Page, card: str) -> Shown:
     made_s = since(at_ms for _, at_ms in seen["made"])
     duration_s = page.evaluate("document.querySelector('#ft-video video').duration")
     return Shown(painted_s, began_s, stalls, seen["pauses"], made_s, since(arrivals), duration_s)
+
+
+def pictures_of(film: Path) -> np.ndarray:
+    """RGB uint8 [F, H, W, 3]."""
+    with av.open(str(film)) as opened:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)])
+
+
+def unlike(frames_FHWC: np.ndarray, portrait: Path) -> float:
+    """How far the film's mean picture is from what a film of this portrait begins with, in levels of 255."""
+    wanted_HWC = fit_portrait(open_portrait(portrait), frames_FHWC.shape[2], frames_FHWC.shape[1])
+    return float(np.abs(frames_FHWC.mean(axis=0) - wanted_HWC).mean())
+
+
+def heard_in(film: Path, voice: Path) -> float:
+    """How the film's loudness goes with that of any part of the voice, said again and again: 1 if it is the same."""
+    film_T, voice_T = (np.log(0.01 + loudness(read_audio_all(one, RATE), STEP)) for one in (film, voice))
+    again_T = np.resize(voice_T, len(voice_T) + len(film_T))
+    parts = (again_T[start : start + len(film_T)] for start in range(len(voice_T)))
+    return max(float(np.corrcoef(film_T, part_T)[0, 1]) for part_T in parts)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from flashtalk.config_app import UiConfig
 from flashtalk.serving.protocol import Client
@@ -20,6 +21,7 @@ from tests.ui.live_kit import serve
 
 CHROMIUM = Path("/usr/bin/chromium")
 FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+CAMERA_PX = (640, 480)
 SOUND = "--autoplay-policy=no-user-gesture-required"
 
 
@@ -87,6 +89,17 @@ def make_speech(path: Path, *, pause_s: float = 1.6, talk_s: float = 2.4, turns:
     for turn in range(turns):
         parts += [speech_S[turn * talk : (turn + 1) * talk], np.zeros(round(pause_s * 48000), np.float32)]
     return write_wav(path, np.concatenate(parts))
+
+
+def make_camera(path: Path, picture: Image.Image) -> Path:
+    """A film for a browser's camera that stands still: the picture in the middle of 640x480."""
+    shown = Image.new("YCbCr", CAMERA_PX, (110, 128, 128))
+    shown.paste(picture.resize((CAMERA_PX[1], CAMERA_PX[1])).convert("YCbCr"), ((CAMERA_PX[0] - CAMERA_PX[1]) // 2, 0))
+    luma, *colours = shown.split()
+    half = [colour.resize((CAMERA_PX[0] // 2, CAMERA_PX[1] // 2)) for colour in colours]
+    head = f"YUV4MPEG2 W{CAMERA_PX[0]} H{CAMERA_PX[1]} F10:1 Ip A1:1 C420jpeg\nFRAME\n"
+    path.write_bytes(head.encode() + b"".join(plane.tobytes() for plane in (luma, *half)))
+    return path
 
 
 # What the page itself cannot know: pictures and sound as they were received, and what reaches the loudspeaker.

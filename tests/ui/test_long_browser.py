@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from flashtalk.media.audio import read_audio_all
+from flashtalk.serving.jobs.span import JOIN_FRAMES
 from tests.source import ROOT
+from tests.ui.film_browser import pictures_of
 from tests.ui.kit import Served
 from tests.ui.live_browser import CHROMIUM
 from tests.ui.live_kit import wait_until
@@ -28,7 +32,14 @@ pytest.importorskip("playwright")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
 
 SECONDS = 7
+PAUSED_SECONDS = 10
+"""Long enough to be paused in the middle."""
+FPS, CHUNK_FRAMES = 25, 28
+REST_MS = 1500
+"""A chunk or two would be made meanwhile."""
 START_S, MAKE_S = 120, 180
+BAR = "Number(document.querySelector('.ft-long-film .ft-bar').getAttribute('aria-valuenow'))"
+"""How much of the newest film is made, in percent."""
 VIDEO = "document.querySelector('.ft-long video')"
 
 
@@ -60,9 +71,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
+    return talk(tmp_path, SECONDS)
+
+
+def talk(folder: Path, seconds: int) -> Path:
     samples, rate = soundfile.read(ROOT / "assets/speech/english-human-busy.wav")
-    path = tmp_path / "talk.wav"
-    soundfile.write(path, np.resize(samples, SECONDS * rate), rate)
+    path = folder / "talk.wav"
+    soundfile.write(path, np.resize(samples, seconds * rate), rate)
     return path
 
 
@@ -130,6 +145,76 @@ def test_one_click_makes_somebody_talk(page: Any, served: Served) -> None:
     twice(page, "remove")
     page.wait_for_selector(".ft-long[data-state=none]")
     assert page.problems == []
+
+
+def test_pause_go_on_and_a_part_again_do_what_they_say(page: Any, served: Served, tmp_path: Path) -> None:
+    sound = talk(tmp_path, PAUSED_SECONDS)
+    page.goto(served.url)
+    open_tab(page)
+    order(page, sound)
+    newest(page, "done")
+    undisturbed = saved(page, tmp_path / "undisturbed.mp4")
+    order(page, sound)
+    pause_and_go_on(page)
+    film = saved(page, tmp_path / "film.mp4")
+    assert film.read_bytes() == undisturbed.read_bytes()
+    first, end = make_again(page, 3.2, 4.0)
+    assert first <= 3.2 * FPS
+    assert 4.0 * FPS <= end <= first + 3 * CHUNK_FRAMES
+    again = saved(page, tmp_path / "again.mp4")
+    old_FHWC, new_FHWC = pictures_of(film), pictures_of(again)
+    assert len(old_FHWC) == PAUSED_SECONDS * FPS
+    changed_F = (old_FHWC != new_FHWC).any(axis=(1, 2, 3))
+    assert changed_F[first : end - JOIN_FRAMES].all()
+    assert not changed_F[:first].any()
+    assert not changed_F[end:].any()
+    assert np.array_equal(read_audio_all(film), read_audio_all(again))
+    assert page.problems == []
+
+
+def newest(page: Any, state: str) -> None:
+    page.wait_for_function(f"document.querySelector('.ft-long-film')?.dataset.state === '{state}'")
+
+
+def saved(page: Any, path: Path) -> Path:
+    """The newest film, by its link."""
+    with page.expect_download() as download:
+        page.locator(".ft-long-film").first.locator(".ft-long-save").click()
+    download.value.save_as(path)
+    return path
+
+
+def pause_and_go_on(page: Any) -> None:
+    """While the newest film is made; what is there when it pauses is there when the page is loaded again."""
+    newest(page, "rendering")
+    page.wait_for_function(f"{BAR} > 0")
+    page.locator("[data-do=pause]").click()
+    newest(page, "paused")
+    made, words = page.evaluate(BAR), page.locator(".ft-long-film").first.inner_text()
+    assert 0 < made < 100
+    page.wait_for_timeout(REST_MS)
+    page.reload()
+    open_tab(page)
+    newest(page, "paused")
+    assert page.locator(".ft-long-film").first.inner_text() == words
+    page.locator("[data-do=resume]").click()
+    newest(page, "done")
+
+
+def make_again(page: Any, first_s: float, end_s: float) -> tuple[int, int]:
+    """The frames that were made again, as the page says; the new film is the newest, and it is shown."""
+    form, films = page.locator(".ft-long-again"), page.locator(".ft-long-film")
+    before = films.count()
+    form.locator("[name=from]").fill(str(first_s))
+    form.locator("[name=to]").fill(str(end_s))
+    form.get_by_role("button", name="Make it again").click()
+    page.wait_for_function(f"document.querySelectorAll('.ft-long-film[data-state=done]').length === {before + 1}")
+    said = re.search(r"seconds ([\d.]+) to ([\d.]+) again", films.first.inner_text())
+    assert said, films.first.inner_text()
+    own = films.first.get_attribute("data-id")
+    page.wait_for_function(f"{VIDEO}.src.includes('{own}') && {VIDEO}.readyState >= 2")
+    first, end = (CHUNK_FRAMES * round(float(moment) * FPS / CHUNK_FRAMES) for moment in said.groups())
+    return first, end
 
 
 def test_a_film_survives_the_death_of_everything(page: Any, sound: Path, app_folder: Path, port: int) -> None:

@@ -182,6 +182,7 @@
       while (texts.nextNode()) texts.currentNode.data = told(texts.currentNode.data.trim());
     };
     const look = (node) => {
+      for (const button of [node, ...node.querySelectorAll("button")]) if (button.closest(`:is(${OWN}) button`)) retell(button);
       for (const attribute of NAMED) {
         rename(node, attribute);
         for (const inner of node.querySelectorAll(`[${attribute}]`)) rename(inner, attribute);
