@@ -80,6 +80,11 @@ class UiConfig:
     """Films and comparisons that one browser (one address, without its cookie) has waiting or made at the same time."""
     films_per_address: int = 12
     """The same of all browsers and programs of one address, such as a household's; not counted on this machine."""
+    made_per_visitor_bytes: int = 2 << 30
+    """Of films, their projects and unpacked ones that one browser (one address, without its cookie) has here; of more
+    the oldest go before their age."""
+    made_per_address_bytes: int = 8 << 30
+    """The same of all browsers and programs of one address; not counted on this machine."""
     calls_at_once: int = 160
     """Of pages and programs, those included that wait in the house's line; many more than ServingConfig's places."""
     calls_per_visitor: int = 16

@@ -127,6 +127,21 @@ class Door:
                 records.close()
 
     @contextmanager
+    def turn(self, *, whole: bool = False) -> Iterator[None]:
+        """Inside, one of the few files that may be open at the same time is. Raises Overloaded(door_busy).
+
+        whole: for the sound of a long film, of which there is one at a time.
+        """
+        config = self.config
+        turns, wait_s = (self._long_turns, config.long_wait_s) if whole else (self._turns, config.time_s)
+        if not turns.acquire(timeout=wait_s):
+            raise Overloaded("Too many files are being opened just now; try again in a minute.", code="door_busy")
+        try:
+            yield
+        finally:
+            turns.release()
+
+    @contextmanager
     def _open(self, path: str | Path, kind: Kind, max_bytes: int, *, whole: bool = False) -> Iterator[BinaryIO]:
         """The file, never a link, a folder, a device or an address; and a turn to look at it."""
         try:
@@ -139,15 +154,8 @@ class Door:
             raise gone(kind)
         with os.fdopen(handle, "rb") as file:
             _check_size(file, kind, max_bytes)
-            config = self.config
-            turns, wait_s = (self._long_turns, config.long_wait_s) if whole else (self._turns, config.time_s)
-            if not turns.acquire(timeout=wait_s):
-                words = "Too many files are being opened just now; try again in a minute."
-                raise Overloaded(words, code="door_busy")
-            try:
+            with self.turn(whole=whole):
                 yield file
-            finally:
-                turns.release()
 
     def _records(
         self, file: BinaryIO, kind: Kind, limits: dict[str, Any], max_bytes: int, **extra: int | None

@@ -24,6 +24,7 @@ from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.guard import Guard, Login
+from flashtalk.ui.kept import Kept
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.owners import Owners
@@ -61,9 +62,12 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     opener, uploads, tokens = Door(door), Path(gr.utils.get_upload_folder()), load_tokens(folder)
     browsers = Browsers(tokens)
-    owners = Owners(uploads, browsers, _shipped(ASSETS))
+    made = settings.made_per_visitor_bytes, settings.made_per_address_bytes
+    kept = Kept(browsers, per_visitor_bytes=made[0], per_address_bytes=made[1])
+    owners = Owners(uploads, browsers, _shipped(ASSETS), kept)
     cleaner = Cleaner(_rules(opener.config, uploads, folder))
-    cleaner.also(owners.forget_gone)
+    for forget in (owners.forget_gone, kept.forget_gone):
+        cleaner.also(forget)
     return UiContext(
         client=client,
         settings=settings,
@@ -74,6 +78,7 @@ def make_context(client: Client, settings: UiConfig, door: DoorConfig | None = N
         assets=ASSETS,
         rate=RateLimit(settings.requests_per_minute),
         browsers=browsers,
+        kept=kept,
         owners=owners,
         cleaner=cleaner,
         visits=Visits(browsers, per_visitor=settings.films_per_visitor, per_address=settings.films_per_address),

@@ -10,6 +10,7 @@ from flashtalk.serving.door import Door
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.cleaning import Cleaner
+from flashtalk.ui.kept import Kept
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.texts import Texts
@@ -32,6 +33,7 @@ class UiContext:
     """Absolute; sample portraits and voices."""
     rate: RateLimit
     browsers: Browsers
+    kept: Kept
     owners: Owners
     cleaner: Cleaner
     visits: Visits

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,7 +20,9 @@ from flashtalk.ui.context import UiContext
 from flashtalk.ui.making import Finished, Request, Studio
 from flashtalk.ui.material import file_sha256
 from flashtalk.ui.once import Once
-from flashtalk.ui.project import read_project
+
+_Answer = tuple[str, str, dict[str, Any]]
+"""The film, its project, figures."""
 
 
 def build(context: UiContext, studio: Studio) -> None:
@@ -52,7 +58,7 @@ class _Endpoints:
         self._studio = studio
         self._visits = context.visits
         self._owners = context.owners
-        self._once: Once[Finished] = Once(context.door.config.upload_age_s)
+        self._once: Once[_Answer] = Once(context.door.config.upload_age_s)
 
     def make_film(
         self,
@@ -67,7 +73,7 @@ class _Endpoints:
         label: bool,
         model: str,
         key: str,
-    ) -> tuple[str, str, dict[str, Any]]:
+    ) -> _Answer:
         """Make a film: the portrait speaks the voice.
 
         Gives the film (mp4), its project file (for /repeat_film) and figures. All settings but the two files have
@@ -76,32 +82,49 @@ class _Endpoints:
         guess, has them; a browser's are its own.
         """
         wanted = settings.wishes(prompt, seed, steps, size, fit, colour_strength, label, model)
-        return self._made(Request(portrait=portrait, voice=voice, wishes=wanted), key)
+        request = Request(portrait=portrait, voice=voice, wishes=wanted)
+        files = [file_sha256(path) for path in (portrait, voice) if path]
+        return self._made(key, [*files, asdict(wanted)], lambda: self._make(request))
 
-    def repeat_film(self, project: str, key: str) -> tuple[str, str, dict[str, Any]]:
+    def repeat_film(self, project: str, key: str) -> _Answer:
         """Make the film of a project file again; gives what /make_film gives.
 
         Figures say under "alike" what to expect: same (bit for bit), other_machine (details differ) or other_model.
         """
-        opened = read_project(project, self._owners.new_folder())
-        alike = self._studio.how_alike(opened)
-        request = Request(portrait=str(opened.portrait), voice=str(opened.voice), wishes=opened.wishes)
-        film, again, figures = self._made(request, key)
-        return film, again, figures | {"alike": alike}
+        return self._made(key, [file_sha256(project or "")], lambda: self._repeat(project))
 
-    def _made(self, request: Request, key: str) -> tuple[str, str, dict[str, Any]]:
-        files = [file_sha256(path) for path in (request.portrait, request.voice) if path]
-        fingerprint = hashlib.sha256(json.dumps([*files, asdict(request.wishes)]).encode()).hexdigest()
-        done = self._once.run(key or "", fingerprint, lambda: self._make(request))
-        self._owners.give(done.film)
-        figures = {
-            "frames": done.frames,
-            "seconds_to_make": round(done.wall_s, 3),
-            "frames_per_second": round(done.frames / done.wall_s, 2),
-            "model": done.model,
-        }
-        return str(done.film), str(done.project), figures
+    def _made(self, key: str, asked: list[Any], work: Callable[[], _Answer]) -> _Answer:
+        fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        film, project, figures = self._once.run(key or "", fingerprint, work)
+        self._owners.give(Path(film))
+        return film, project, figures
 
-    def _make(self, request: Request) -> Finished:
+    def _make(self, request: Request) -> _Answer:
         with self._visits.one_more():
-            return self._studio.make(request, self._owners.new_folder)
+            return _answer(self._studio.make(request, self._owners.new_folder))
+
+    def _repeat(self, project: str) -> _Answer:
+        with self._visits.one_more(), self._folder_for_now() as folder:
+            opened = self._studio.unpacked(project, folder)
+            alike = self._studio.how_alike(opened)
+            request = Request(portrait=str(opened.portrait), voice=str(opened.voice), wishes=opened.wishes)
+            film, again, figures = _answer(self._studio.make(request, self._owners.new_folder))
+            return film, again, figures | {"alike": alike}
+
+    @contextmanager
+    def _folder_for_now(self) -> Iterator[Path]:
+        folder = self._owners.new_folder()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answer(done: Finished) -> _Answer:
+    figures = {
+        "frames": done.frames,
+        "seconds_to_make": round(done.wall_s, 3),
+        "frames_per_second": round(done.frames / done.wall_s, 2),
+        "model": done.model,
+    }
+    return str(done.film), str(done.project), figures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from html import escape
 from pathlib import Path
 
@@ -35,10 +34,8 @@ class FilmStore:
         self._folder.mkdir(exist_ok=True, mode=0o700)
 
     def new(self) -> Path:
-        """An empty folder for one film."""
-        folder = self._folder / secrets.token_hex(16)
-        folder.mkdir(mode=0o700)
-        return folder
+        """An empty folder for one film of whoever asks now; their oldest ones may go for it."""
+        return self._context.kept.new(self._folder)
 
     def address(self, path: Path) -> str:
         """Where its visitor, and who else gets the address from them, can fetch a file of `new()`; below the page's."""

@@ -21,7 +21,16 @@ from flashtalk.ui.films import FilmStore, download_links
 from flashtalk.ui.material import Materials, Voice
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.pace import Pace, Speeds
-from flashtalk.ui.project import Alike, Project, Wishes, demand_project_room, how_alike, made_with, write_project
+from flashtalk.ui.project import (
+    Alike,
+    Project,
+    Wishes,
+    demand_project_room,
+    how_alike,
+    made_with,
+    read_project,
+    write_project,
+)
 
 Update = tuple[object, str, str]
 """For the video (a Segment or gr.skip()), the status line and the download links."""
@@ -153,6 +162,14 @@ class Studio:
                 if isinstance(event, Made):
                     reel.add(event)
             return self._finish(request, work, reel, new_folder())
+
+    def unpacked(self, project: str, folder: Path) -> Project:
+        """What a project file holds, in `folder`. Raises as `read_project` does, and Overloaded(door_busy).
+
+        It is not small, and in memory several times: few are read at once.
+        """
+        with self._context.door.turn():
+            return read_project(project, folder)
 
     def how_alike(self, project: Project) -> Alike:
         """What a project's film, made again here, will be like. Raises ConfigError for what is not possible here."""

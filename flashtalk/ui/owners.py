@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flashtalk.ui.browsers import Browsers
+from flashtalk.ui.kept import Kept
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -30,11 +30,14 @@ _PATH_MAX_LETTERS = 4096
 class Owners:
     """Of files in the folder `uploads`. Who brings the same bytes owns them too. Thread-safe. One for each app.
 
-    shipped: folders whose files are everybody's.
+    shipped: folders whose files are everybody's. kept: counts what is made for visitors.
     """
 
-    def __init__(self, uploads: Path, browsers: Browsers, shipped: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, uploads: Path, browsers: Browsers, shipped: Sequence[Path] = (), kept: Kept | None = None
+    ) -> None:
         self.uploads = uploads
+        self._kept = kept or Kept(browsers)
         self._whole = uploads.resolve()
         self._shipped = tuple(folder.resolve() for folder in shipped)
         self._browsers = browsers
@@ -43,8 +46,7 @@ class Owners:
 
     def new_folder(self) -> Path:
         """An empty folder among the uploads, whose files are for whoever asks now; removed at the uploads' age."""
-        folder = self.uploads / secrets.token_hex(16)
-        folder.mkdir(parents=True, mode=0o700)
+        folder = self._kept.new(self.uploads)
         self.give(folder)
         return folder
 

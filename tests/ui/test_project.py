@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -13,10 +15,21 @@ import pytest
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 
-from flashtalk.errors import EngineError, InputError
+from flashtalk.config_app import UiConfig
+from flashtalk.config_file import load_config
+from flashtalk.errors import EngineError, FlashTalkError, InputError
+from flashtalk.ui.build import make_context
+from flashtalk.ui.film_endpoints import _Endpoints
+from flashtalk.ui.films import FilmStore
+from flashtalk.ui.making import Studio
+from flashtalk.ui.material import materials_of
 from flashtalk.ui.project import read_project
+from tests.serving.fakes import FakeHouse
+from tests.ui.live_kit import wait_until
 from tests.ui.page_kit import FACE, VOICE, Page, busy_page
+from tests.ui.test_visits import HOME, asking
 
+WAIT_S = 20.0
 AROUND = 8 << 20
 """Bytes of a voice's file that are no sound, such as a video's pictures."""
 
@@ -40,7 +53,7 @@ def test_of_a_large_file_a_project_keeps_what_was_heard_and_makes_the_same_film(
     assert figures["alike"] == "same"
     assert Path(film).read_bytes() == Path(again).read_bytes()
     assert Path(project).read_bytes() == Path(same).read_bytes()
-    assert {path.name for path in (page.folder / "app").rglob("*.wav")} == {"large.wav", "voice.wav"}
+    assert {path.name for path in (page.folder / "app").rglob("*.wav")} == {"large.wav"}, "what was unpacked is gone"
 
 
 def test_a_file_of_very_many_values_is_no_project_and_is_not_read(tmp_path: Path) -> None:
@@ -50,6 +63,41 @@ def test_a_file_of_very_many_values_is_no_project_and_is_not_read(tmp_path: Path
     with pytest.raises(InputError, match="more than a film is made of"):
         read_project(path, tmp_path)
     assert time.monotonic() - began_s < 2
+
+
+def test_few_projects_are_read_at_once_by_those_who_may_make_a_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is in memory several times."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    reading, most, go_on, told = [0], [0], threading.Event(), list[str]()
+
+    def read(_: str, folder: Path) -> None:
+        reading[0] += 1
+        most[0] = max(most[0], reading[0])
+        (folder / "voice").write_bytes(b"a voice")
+        go_on.wait(WAIT_S)
+        reading[0] -= 1
+        raise InputError("no project", code="project_damaged")
+
+    def repeat(cookie: str) -> None:
+        with asking(HOME, cookie, context.browsers), pytest.raises(FlashTalkError) as refused:
+            endpoints.repeat_film(str(FACE), "")
+        told.append(refused.value.code)
+
+    monkeypatch.setattr("flashtalk.ui.making.read_project", read)
+    with FakeHouse(load_config("cpu")) as client, ThreadPoolExecutor(9) as pool:
+        context = make_context(client, UiConfig(folder=str(tmp_path / "app"), films_per_visitor=2))
+        endpoints = _Endpoints(context, Studio(context, materials_of(context), FilmStore(context)))
+        cookies = [context.browsers.new() for _ in range(3)]
+        calls = [pool.submit(repeat, cookie) for cookie in cookies * 3]
+        wait_until(lambda: len(told) == 3 and reading[0] == 2, WAIT_S)
+        assert told == ["films_enough"] * 3, "each has two"
+        go_on.set()
+        for call in calls:
+            call.result(WAIT_S)
+    assert (most, told[3:]) == ([2], ["project_damaged"] * 6)
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_disk_without_room_takes_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,14 @@ from gradio.context import LocalContext
 from flashtalk.config_app import JobsConfig, UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.errors import Overloaded
+from flashtalk.media.speak import can_speak
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.ui import browsers
 from flashtalk.ui.browsers import Asker, Browsers, address_of
 from flashtalk.ui.build import make_context
 from flashtalk.ui.endpoints import Endpoints
+from flashtalk.ui.films import FilmStore
+from flashtalk.ui.kept import Kept
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tabs import long_video
@@ -34,7 +37,7 @@ from flashtalk.ui.tokens import Tokens, load_tokens
 from flashtalk.ui.visits import Visits
 from tests.serving.fakes import FakeHouse
 from tests.ui.live_kit import wait_until
-from tests.ui.page_kit import Page, Visitor, busy_page
+from tests.ui.page_kit import VOICE, Page, Visitor, busy_page
 
 HOME, OFFICE = "203.0.113.7", "198.51.100.9"
 HERE = "127.0.0.1"
@@ -175,6 +178,48 @@ def test_the_paths_of_an_upload_are_looked_up_while_others_are_served(
     assert threading.current_thread() not in looked
 
 
+def test_of_who_keeps_too_much_the_oldest_goes_and_others_keep_theirs(tmp_path: Path) -> None:
+    """Cookies cost nothing: an address has an end too."""
+    kept = Kept(BROWSERS, per_visitor_bytes=25, per_address_bytes=45)
+
+    def made(address: str, cookie: str = "") -> Path:
+        with asking(address, cookie):
+            folder = kept.new(tmp_path)
+        (folder / "film.mp4").write_bytes(b"x" * 10)
+        return folder
+
+    def left(folders: list[Path]) -> list[bool]:
+        return [folder.exists() for folder in folders]
+
+    other, shared = made(OFFICE), [made(HERE, BROWSERS.new()) for _ in range(6)]
+    own = [made(HOME, cookie) for cookie in [BROWSERS.new()] * 4]
+    assert left(own) == [False, True, True, True], "two, and the new one"
+    others = [made(HOME, BROWSERS.new()) for _ in range(3)]
+    assert left(own) == [False, False, True, True]
+    assert left([other, *shared, *others]) == [True] * 10
+    kept.forget_gone()
+    assert set(kept._askers) == {other, *shared, *others, *own[2:]}
+
+
+def test_films_speech_and_unpacked_projects_are_counted_for_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    settings = UiConfig(folder=str(tmp_path / "app"), made_per_visitor_bytes=9)
+    with FakeHouse(load_config("cpu")) as client:
+        context = make_context(client, settings)
+        store, folders = FilmStore(context), list[Path]()
+        for new in (store.new, context.owners.new_folder, store.new):
+            with asking(HERE, browsers=context.browsers):
+                folders.append(new())
+            (folders[-1] / "film.mp4").write_bytes(b"x" * 8)
+        assert [folder.exists() for folder in folders] == [False, True, True]
+        for folder in folders[1:]:
+            shutil.rmtree(folder)
+        context.cleaner.sweep()
+        assert not context.kept._askers
+
+
 # Over a page
 
 
@@ -257,6 +302,34 @@ def test_a_film_is_finished_though_its_files_grew_too_old_meanwhile(page: Page, 
             shutil.rmtree(folder)
         said = told.result(60)
     assert "film.flashtalk.json" in said, said
+
+
+@pytest.mark.skipif(not can_speak(), reason="needs the program espeak-ng, and it is not installed here")
+def test_who_has_much_text_read_out_keeps_nobody_waiting(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, reading, most = threading.Event(), list[str](), list[int]()
+
+    def read(text: str, _: str, path: Path, __: str) -> None:
+        reading.append(text)
+        most.append(reading.count("long"))
+        if text == "long":
+            go_on.wait(20)
+        shutil.copy(VOICE, path)
+        reading.remove(text)
+
+    monkeypatch.setattr("flashtalk.media.speak.speak", read)
+    function = page.function("speak")
+    with page.visitor() as many, page.visitor() as one:
+        for _ in range(4):
+            many.ask(function, ["long"]).raise_for_status()
+        wait_until(lambda: bool(reading), 20)
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(one.call, function, ["short"])
+            try:
+                assert "speech.wav" in told.result(10)
+            finally:
+                go_on.set()
+        assert sum("speech.wav" in str(message) for message in many.told()) == 4
+    assert max(most) == 1, "of one visitor they are read in turn"
 
 
 def test_long_films_of_one_visitor_have_an_end_whatever_the_token(

@@ -18,10 +18,10 @@ from flashtalk.ui.context import UiContext
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
 from flashtalk.ui.mishaps import sentence
-from flashtalk.ui.project import read_project
 from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, speaker_for, voice_path
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
+from flashtalk.ui.visits import Visits
 
 TITLE = "upload.title"
 TEXTS: dict[str, Pair] = {
@@ -78,6 +78,8 @@ TEXTS: dict[str, Pair] = {
 _PENDING = "(face, voice, _, ...rest) => [face, voice, window.flashtalkTyped?.pending() ?? '', ...rest]"
 """JavaScript: what was typed since the voice was chosen takes the place of `typed`."""
 _CHANGED = "(voice) => { window.flashtalkTyped?.changed(voice); return []; }"
+_PATIENCE_S = 10.0
+"""Who has a text read out waits so long for another one of theirs; each takes a moment."""
 _OPENED = "(file) => { window.flashtalkTyped?.choose(true); return [file]; }"
 
 
@@ -128,6 +130,9 @@ class _Tab:
         self._context = context
         self.materials = materials_of(context)
         self.studio = Studio(context, self.materials, films.FilmStore(context))
+        self._speaking = Visits(
+            context.browsers, per_visitor=1, per_address=4, what="texts being read out", code="calls_enough"
+        )
 
     def watch(
         self, request: gr.Request, portrait: str | None, voice: str | None, typed: str, *values: Any
@@ -173,13 +178,14 @@ class _Tab:
     def speak(self, text: str, portrait: str | None = None) -> str:
         """The text as a sound file, read by whom suits the face; the script says the language."""
         language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
-        path = self._context.owners.new_folder() / "speech.wav"
-        speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
+        with self._speaking.one_more(_PATIENCE_S):
+            path = self._context.owners.new_folder() / "speech.wav"
+            speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
         return str(path)
 
     def open_project(self, request: gr.Request, path: str) -> tuple[Any, ...]:
         """A project file's portrait, voice and settings, and a sentence about what its film will be like here."""
-        project = read_project(path, self._context.owners.new_folder())
+        project = self.studio.unpacked(path, self._context.owners.new_folder())
         wishes, language = project.wishes, language_of(request)
         key = f"upload.project_{self.studio.how_alike(project)}"
         words = status.plain(self._context.texts, key, language, made=project.made_with["model"], model=wishes.model)
@@ -280,11 +286,10 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
     )
     button = gr.Button(label("upload.speak"), size="sm", elem_id="ft-speak")
     voice.change(None, voice, None, js=_CHANGED, queue=False, **quiet)
-    once: dict[str, Any] = {"concurrency_id": "speak", "concurrency_limit": 1}
-    button.click(tab.speak, [text, portrait], voice, api_name="speak_typed", **once, **quiet)
+    button.click(tab.speak, [text, portrait], voice, api_name="speak_typed", **quiet)
     with gr.Row(visible=False):
         words, speech, call = gr.Textbox(label="text"), VoiceInput(label="speech"), gr.Button("speak")
-    call.click(tab.speak, words, speech, api_name="speak", **once)
+    call.click(tab.speak, words, speech, api_name="speak")
 
 
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
