@@ -46,7 +46,7 @@ test: lint ## lint, then every test that needs no GPU, a whole video through the
 # Each writes out/soak/NAME.json; `make soak SOAK="faults door"` runs only those.
 SOAK ?= faults jobs door live page film
 soak_faults := -m tests.soak_faults --json out/soak/faults.json
-soak_jobs := -m tests.soak_jobs --kills 100 --disk-full > out/soak/jobs.json
+soak_jobs := -m tests.soak_jobs --kills 100 --disk-full --minutes 60 > out/soak/jobs.json
 soak_door := -m tests.soak_door > out/soak/door.json
 soak_live := -m tests.soak_live --isolated --minutes 10 --json out/soak/live.json
 soak_page := -m tests.soak_page --json out/soak/page.json

@@ -2,6 +2,7 @@
 
 python -m tests.soak_jobs --kills 100 [--seconds 60]   random kills: is it the film that was never killed?
 python -m tests.soak_jobs --disk-full [--every 1]      no room at each write point in turn, then on a small tmpfs
+python -m tests.soak_jobs --minutes 60                 one long film from its sound to its last frame: is memory flat?
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import dataclasses
 import errno
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -24,15 +26,20 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import av
+import soundfile
+
 from flashtalk.errors import FlashTalkError
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.record import Job, JobFolder
 from flashtalk.serving.jobs.room import JobRoom
-from tests.serving.job_kit import JOBS, OWNER, PlainClient, make_all, order_of, tiny, write_inputs
+from tests.serving.job_kit import JOBS, OWNER, RATE, PlainClient, make_all, order_of, tiny, write_inputs
 
 WAIT_S = 120.0
 DISK_SECONDS, DISK_BYTES = 2.9, 64 << 20
 STEP_BYTES = 64 << 10
+MINUTE_S = 60.0
+MOST_GROWTH_MB = 32.0
 _FULL_EVENTS = {"open", "os.rename", "os.link", "os.mkdir"}
 
 Inputs = tuple[Path, Path]
@@ -51,9 +58,9 @@ def peak_mb(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def run(folder: Path, kill_after_s: float | None) -> tuple[int, float]:
-    """Chunks made, and peak memory in MB, of one process that is killed or ends by itself."""
-    chunks, memory, begun_s = 0, 0.0, None
+def run(folder: Path, kill_after_s: float | None) -> list[float]:
+    """Of one process that is killed or ends by itself: its peak memory in MB at each chunk."""
+    peaks, begun_s = list[float](), None
     told, tells = FORKS.Pipe(duplex=False)
     child = FORKS.Process(target=_make, args=(str(folder), tells))
     child.start()
@@ -61,12 +68,12 @@ def run(folder: Path, kill_after_s: float | None) -> tuple[int, float]:
     with suppress(EOFError):
         while True:
             told.recv()
-            chunks, memory = chunks + 1, max(memory, peak_mb(child.pid or 0))
+            peaks.append(peak_mb(child.pid or 0))
             begun_s = begun_s or time.monotonic()
             if kill_after_s is not None and time.monotonic() - begun_s > kill_after_s:
                 child.kill()
     child.join()
-    return chunks, memory
+    return peaks
 
 
 def _make(folder: str, tells: Connection) -> None:
@@ -84,15 +91,16 @@ def soak_kills(base: Path, kills: int, seconds: float) -> dict[str, object]:
     """Kill films at random moments until there were so many kills."""
     inputs, rng = write_inputs(base, seconds), random.Random(0)
     whole = order(base / "whole", inputs)
-    chunks, memory = run(base / "whole", None)
+    peaks = run(base / "whole", None)
+    chunks = len(peaks)
     wanted = JobFolder(base / "whole" / whole).film.read_bytes()
     done = made = films = other = 0
     while done < kills:
         folder = base / f"killed-{films}"
         film = JobFolder(folder / order(folder, inputs)).film
         while not film.exists() and done < kills:
-            made, done = made + run(folder, rng.uniform(0, 1.5))[0], done + 1
-        made += run(folder, None)[0]
+            made, done = made + len(run(folder, rng.uniform(0, 1.5))), done + 1
+        made += len(run(folder, None))
         films, other = films + 1, other + (film.read_bytes() != wanted)
         print(f"{done} kills, {films} films, {other} of them not the same", file=sys.stderr)
     return {
@@ -102,8 +110,45 @@ def soak_kills(base: Path, kills: int, seconds: float) -> dict[str, object]:
         "films_other_than_the_one_never_killed": other,
         "chunks_made_again_per_kill": round((made - films * chunks) / done, 2),
         "chunks_between_two_journals": JOBS.journal_chunks,
-        "peak_mb": round(memory),
+        "peak_mb": round(max(peaks)),
     }
+
+
+def soak_long(base: Path, minutes: float) -> dict[str, object]:
+    """One film of so many minutes. Peaks are of the process that makes it, and of this one, which takes its sound."""
+    inputs = write_inputs(base, MINUTE_S)
+    minute_S, _ = soundfile.read(inputs[1], dtype="int16")
+    with soundfile.SoundFile(inputs[1], "w", RATE, 1, "PCM_16") as file:
+        for minute in range(math.ceil(minutes)):
+            file.write(minute_S[: round((minutes - minute) * MINUTE_S * RATE)])
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forgets the peak so far
+    before_mb, began_s = peak_mb(os.getpid()), time.monotonic()
+    folder = JobFolder(base / "long" / order(base / "long", inputs))
+    taken_s, taken_mb = time.monotonic() - began_s, peak_mb(os.getpid()) - before_mb
+    peaks = run(base / "long", None)
+    job, made_s = folder.read(), time.monotonic() - began_s - taken_s
+    first_mb = peaks[round(len(peaks) / minutes) - 1]
+    wrong = [f"{job.state}: {job.reason}"] * (job.state != "done")
+    wrong += ["another length"] * (_frames(folder.film) != job.total_frames or job.frames != job.total_frames)
+    wrong += ["memory grows"] * (peaks[-1] - first_mb > MOST_GROWTH_MB or taken_mb > MOST_GROWTH_MB)
+    return {
+        "minutes": minutes,
+        "frames": job.frames,
+        "chunks": len(peaks),
+        "to_take_in_s": round(taken_s, 1),
+        "growth_while_taking_in_mb": round(taken_mb, 1),
+        "to_make_s": round(made_s),
+        "peak_mb_after_a_minute_of_film": round(first_mb, 1),
+        "growth_after_it_mb": round(peaks[-1] - first_mb, 1),
+        "film_mb": round(folder.film.stat().st_size / 1e6, 1),
+        "folder_mb": round(folder.bytes() / 1e6, 1),
+        "wrong": wrong,
+    }
+
+
+def _frames(film: Path) -> int:
+    with av.open(str(film)) as container:
+        return sum(packet.size > 0 for packet in container.demux(video=0))
 
 
 class FullDisk:
@@ -239,6 +284,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the film that is killed")
+    parser.add_argument("--minutes", type=float, default=0, help="length of one long film")
     parser.add_argument("--disk-full", action="store_true")
     parser.add_argument("--every", type=int, default=1, help="try every so many-th write point only")
     asked = parser.parse_args()
@@ -246,8 +292,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as full, tempfile.TemporaryDirectory() as killed:
         if asked.disk_full:
             figures |= soak_full_disk(Path(full), asked.every)
-        if asked.kills or not asked.disk_full:
+        if asked.kills or not (asked.disk_full or asked.minutes):
             figures |= soak_kills(Path(killed), asked.kills or 20, asked.seconds)
+    if asked.minutes:
+        with tempfile.TemporaryDirectory() as folder:
+            figures |= soak_long(Path(folder), asked.minutes)
     print(json.dumps(figures, indent=2))
     sys.exit(bool(figures.get("wrong") or figures.get("films_other_than_the_one_never_killed")))
 

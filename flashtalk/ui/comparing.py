@@ -13,6 +13,7 @@ from flashtalk.ui.film import Film, InLine, Made, Order, engine_of, stream_chang
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.material import materials_of
 from flashtalk.ui.measures import Measurer
+from flashtalk.ui.project import demand_project_room
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Comparer:
 
     def __init__(self, context: UiContext) -> None:
         self._client = context.client
+        self._folder = context.folder
         self._visits = context.visits
         self._materials = materials_of(context)
         self._store = FilmStore(context)
@@ -48,6 +50,7 @@ class Comparer:
             yield from self._run(portrait, voice, variants)
 
     def _run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:
+        demand_project_room(self._folder)
         orders = [self._order(portrait, voice, variant) for variant in variants]
         for order in orders:  # nothing is made if one of them cannot be
             engine_of(self._client, order.model).stream(**stream_changes(order.seed, order.changes))

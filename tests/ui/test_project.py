@@ -19,11 +19,13 @@ from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.errors import EngineError, FlashTalkError, InputError
 from flashtalk.ui.build import make_context
+from flashtalk.ui.compare_page import Variant
+from flashtalk.ui.comparing import Comparer
 from flashtalk.ui.film_endpoints import _Endpoints
 from flashtalk.ui.films import FilmStore
-from flashtalk.ui.making import Studio
+from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
-from flashtalk.ui.project import read_project
+from flashtalk.ui.project import Wishes, read_project
 from tests.serving.fakes import FakeHouse
 from tests.ui.live_kit import wait_until
 from tests.ui.page_kit import FACE, VOICE, Page, busy_page
@@ -105,3 +107,21 @@ def test_a_disk_without_room_takes_no_project(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=2 << 30))
     with pytest.raises(EngineError, match="disk"):
         read_project(tmp_path / "film.flashtalk.json", tmp_path)
+
+
+def test_a_disk_without_room_makes_no_film_and_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    room = shutil.disk_usage(tmp_path)
+    face, voice = str(FACE), str(VOICE)
+    with FakeHouse(load_config("cpu")) as client:
+        context = make_context(client, UiConfig(folder=str(tmp_path / "app")))
+        studio, variants = Studio(context, materials_of(context), FilmStore(context)), [Variant("A", "", 4, 0, 0.5)]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=2 << 30))
+        for make in (
+            lambda: studio.make(Request(portrait=face, voice=voice, wishes=Wishes()), context.owners.new_folder),
+            lambda: next(Comparer(context).run(face, voice, variants)),
+        ):
+            with pytest.raises(EngineError) as refused:
+                make()
+            assert refused.value.code == "disk_full"
+        assert client.status().seats_used == 0
