@@ -1,9 +1,10 @@
-"""The app for tests: `python app.py` with the shipped small model on a free port, in processes of its own."""
+"""The app for tests: what `make demo` runs, with the shipped small model on a free port, in processes of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,25 +28,44 @@ END_S = 15.0
 
 @dataclass(frozen=True)
 class Served:
-    """An app that runs."""
+    """An app that runs. up_s: what it took from its command to /ready."""
 
     url: str
     folder: Path
+    app: subprocess.Popen[bytes]
+    log: Path
+    up_s: float = 0.0
 
 
 @contextlib.contextmanager
 def serve(folder: Path, *options: str) -> Iterator[Served]:
-    """The whole app as a user starts it."""
+    """The whole app as a user starts it, and ready."""
+    began_s = time.monotonic()
+    with starting(folder, *options) as app:
+        wait_until_up(app)
+        yield replace(app, up_s=time.monotonic() - began_s)
+
+
+def demo(port: int) -> list[str]:
+    """The command of `make demo`, without the install."""
+    quiet, ready = ["make", "--no-print-directory", "--dry-run"], f"--old-file={sys.prefix}/.runtime"
+    asked = [*quiet, ready, "demo", f"VENV={sys.prefix}", f"PORT={port}"]
+    said = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return shlex.split(said.splitlines()[-1])
+
+
+@contextlib.contextmanager
+def starting(folder: Path, *options: str) -> Iterator[Served]:
+    """The same at once, ready or not."""
     port, log = free_port(), folder / "log"
-    command = [sys.executable, "app.py", "--port", str(port), "--folder", str(folder / "app"), *options]
+    command = [*demo(port), "--folder", str(folder / "app"), *options]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "GRADIO_TEMP_DIR": str(folder / "cache")}
     with (
         log.open("w") as output,
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output) as app,
     ):
         try:
-            wait_until_up(f"http://127.0.0.1:{port}/ft/public/static/icon.png", app, log)
-            yield Served(f"http://127.0.0.1:{port}", folder / "app")
+            yield Served(f"http://127.0.0.1:{port}", folder / "app", app, log)
         finally:
             app.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -53,13 +73,14 @@ def serve(folder: Path, *options: str) -> Iterator[Served]:
             app.kill()
 
 
-def wait_until_up(url: str, app: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_up(served: Served) -> None:
     deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and app.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+    while time.monotonic() < deadline and served.app.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{served.url}/ready", timeout=5):
             return
         time.sleep(0.05)
-    pytest.fail(f"the app did not answer within {START_S:g} s:\n{log.read_text()[-2000:]}", pytrace=False)
+    words = served.log.read_text()[-2000:]
+    pytest.fail(f"the app was not ready within {START_S:g} s:\n{words}", pytrace=False)
 
 
 def free_port() -> int:

@@ -28,6 +28,7 @@ FIRST_FRAME_S = 2.0
 CHUNK_S = 1.12
 TRIES = 3
 PATIENCE_S = 20.0
+UP_S = 60.0
 RECORDED_S = 2.5
 FPS = 25
 FAST_CHUNK_S = 0.75
@@ -72,6 +73,16 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     opened.wait_for_selector("#ft-make")
     yield opened
     context.close()
+
+
+def test_the_page_is_up_within_a_minute_of_its_command(browser: Browser, served: Served) -> None:
+    began_s = time.monotonic()
+    page = browser.new_page()
+    page.goto(served.url)
+    page.wait_for_selector("html[data-stands]")
+    page.locator("#ft-make").wait_for()
+    assert served.up_s + time.monotonic() - began_s < UP_S
+    page.close()
 
 
 def check_no_needless_stall(film: Shown) -> None:
