@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from starlette.requests import ClientDisconnect
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -54,7 +56,7 @@ class Arrivals:
 
     @contextmanager
     def one_more(self, address: str, size: int, receive: Receive) -> Iterator[Receive]:
-        """Inside, an upload of `size` bytes is under way; what it brings counts as it comes."""
+        """Inside, an upload of `size` bytes is under way; what it brings counts as it comes. It ends when it breaks off."""
         left, torn = size, b""
         self.to_come[address] += size
 
@@ -71,7 +73,8 @@ class Arrivals:
             return message
 
         try:
-            yield counted
+            with suppress(ClientDisconnect):  # nobody is there to be told, and the log would hold a page of each
+                yield counted
         finally:
             self.to_come[address] -= left
             self.to_come += Counter()  # drops addresses that have none

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from fastapi.requests import Request
 from gradio.context import LocalContext
+from starlette.requests import ClientDisconnect
 
 from flashtalk.config_app import JobsConfig, UiConfig
 from flashtalk.config_file import load_config
@@ -25,6 +26,7 @@ from flashtalk.errors import Overloaded
 from flashtalk.media.speak import can_speak
 from flashtalk.serving.jobs.room import JobRoom
 from flashtalk.ui import browsers
+from flashtalk.ui.arrivals import Arrivals
 from flashtalk.ui.browsers import Asker, Browsers, address_of
 from flashtalk.ui.build import make_context
 from flashtalk.ui.endpoints import Endpoints
@@ -218,6 +220,23 @@ def test_films_speech_and_unpacked_projects_are_counted_for_who_asks(
             shutil.rmtree(folder)
         context.cleaner.sweep()
         assert not context.kept._askers
+
+
+def test_an_upload_that_breaks_off_counts_and_leaves_no_page_in_the_log() -> None:
+    arrivals = Arrivals(1000, 60.0)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x" * 30, "more_body": True}
+
+    async def break_off() -> None:
+        with arrivals.one_more(HOME, 100, receive) as counted:
+            await counted()
+            assert arrivals.to_come[HOME] == 70
+            raise ClientDisconnect
+
+    asyncio.run(break_off())
+    assert ([*arrivals._came], [*arrivals.to_come]) == ([HOME], [])
+    assert [arrivals.are_too_many(HOME, size) for size in (970, 971)] == [False, True]
 
 
 # Over a page
