@@ -17,20 +17,28 @@ const film = (made_s) => {
     classList: { remove() { films[0].busy = false; } } };
 };
 
-const stage = { video: null, querySelector: () => stage.video };
+const signs = new Set();
+const stage = { video: null, querySelector: () => stage.video,
+  classList: { toggle: (sign, on) => signs[on ? "add" : "delete"](sign) } };
+const button = { pressed: "", setAttribute(_name, value) { this.pressed = value; } };
+let compared = [], renew = null;
 let told = "", links = null;
 const form = { closest: () => ({ before: (line) => { told = line.textContent; } }) };
-globalThis.element = { querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice })[part] };
+globalThis.element = {
+  querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice, "[data-play]": button, "[data-start]": {} })[part],
+  querySelectorAll: (part) => (part === "video" ? compared : []), addEventListener() {},
+};
 globalThis.window = globalThis;
 globalThis.document = {
-  hidden: false, baseURI: "http://talk/", createElement: () => ({ setAttribute() {} }),
+  hidden: false, baseURI: "http://talk/", createElement: () => ({ setAttribute() {}, getContext() {} }),
   querySelector: (part) => ({ ".ft-not-taken": { remove: () => { told = ""; } }, "#ft-saves a": links, "input[type=password]": form })[part],
   getElementById: () => stage,
   documentElement: { lang: "en", dataset: {} },
   addEventListener: (kind, act) => { handlers[kind] = act; },
   querySelectorAll: () => films.filter((one) => one.busy),
 };
-globalThis.watch = () => {};
+globalThis.watch = (_name, act) => { renew = act; };
+globalThis.clearTimeout = () => {};
 globalThis.fetch = async () => answers.shift() ?? Promise.reject(new Error("no network"));
 globalThis.setTimeout = (act, after_ms) => { due = { act, at: time + after_ms }; };
 
@@ -56,6 +64,22 @@ const does = {
     handlers.waiting({ target: stage.video });
     due.act();
     return [stage.video.src, stage.video.currentTime];
+  },
+  // Events of the page's film, which is at second `at`: whether the page then asks for a press.
+  stands: (at, ...kinds) => {
+    stage.video = { currentTime: at, ended: false };
+    for (const kind of kinds) handlers[kind]({ target: stage.video });
+    return signs.has("ft-asks");
+  },
+  // Two films are there, and the browser answers so to each that should play: what the button says, and who is heard.
+  compares: async (...answers) => {
+    compared = answers.map((name, index) => ({
+      muted: false, hasAttribute: () => index > 0, pause() {},
+      play: async () => { if (name) throw Object.assign(new Error(name), { name }); },
+    }));
+    renew();
+    await new Promise(setImmediate);
+    return [button.pressed, compared.map((one) => !one.muted)];
   },
   // The password was sent and this came back: what the page says then.
   login: async (status) => {

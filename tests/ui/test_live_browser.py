@@ -229,6 +229,7 @@ def test_who_has_no_microphone_has_a_talking_face_with_one_click(paced: App, pla
 REFUSALS = {
     "NotFoundError": "No microphone was found",
     "NotReadableError": "Another program uses",
+    "NoLoudspeaker": "found no loudspeaker",
     "StrangeError": "load the page again",
     "NotAllowedError": "is blocked. Allow it",
 }

@@ -93,11 +93,51 @@ def test_a_finished_film_whose_pieces_are_gone_plays_on_as_one_file(player: dict
     assert played("player.js", ["waits", player]) == [[plays, 3]]
 
 
+@pytest.mark.parametrize(
+    ("at_s", "kinds", "asks"),
+    [
+        (0, ["play", "pause"], True),
+        (0, ["play", "pause", "play"], False),
+        (0, ["play", "pause", "emptied"], False),
+        (3, ["play", "pause"], False),
+    ],
+)
+def test_a_film_that_may_not_begin_asks_for_a_press(at_s: float, kinds: list[str], *, asks: bool) -> None:
+    """Safari plays sound only within seconds of one."""
+    assert played("player.js", ["stands", at_s, *kinds]) == [asks]
+
+
+@pytest.mark.parametrize(
+    ("answers", "pressed"),
+    [(("", ""), "true"), (("NotAllowedError", ""), "false"), (("AbortError", ""), "true")],
+)
+def test_films_side_by_side_wait_for_a_press_where_they_may_not_begin(answers: tuple[str, str], pressed: str) -> None:
+    """WebKit does not mute a film that is copied out of a template, whatever its mark says."""
+    assert played("compare.js", ["compares", *answers]) == [[pressed, [True, False]]]
+
+
 def test_the_page_that_asks_for_the_password_says_why_it_is_not_heard() -> None:
     """Gradio itself says that a password is wrong, 400."""
     acts = [["login", status] for status in (429, 400, 429, 200, 503, "lost")]
     wait, lost = "Too many tries; wait a minute.", "The server does not answer; try again."
     assert played("login.js", *acts) == [wait, "", wait, "", lost, lost]
+
+
+WITHOUT_LOUDSPEAKER = """
+let isClosed = false;
+globalThis.setTimeout = (act) => setImmediate(act);
+globalThis.AudioContext = class { resume() { return new Promise(() => {}); } close() { isClosed = true; } };
+const { openAudio } = await import(process.argv[1]);
+await openAudio().catch(({ name }) => process.stdout.write(`${name} ${isClosed}`));
+"""
+
+
+def test_a_talk_without_a_loudspeaker_does_not_wait_for_ever() -> None:
+    """Firefox answers only once there is one."""
+    audio = STATIC.parent / "live/static/audio.js"
+    call = [node(), "--input-type=module", "--eval", WITHOUT_LOUDSPEAKER, str(audio)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "NoLoudspeaker true", done.stderr
 
 
 WAKING = """

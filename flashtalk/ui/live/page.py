@@ -106,6 +106,10 @@ STATUS: dict[str, Pair] = {
         "The microphone was taken away. Choose another one and press Start.",
         "麦克风已断开。请选择其他麦克风后重新开始。",
     ),
+    "no_loudspeaker": (
+        "The browser found no loudspeaker. Plug in a loudspeaker or headphones and press Start.",
+        "未找到扬声器。请接入扬声器或耳机后重新开始。",
+    ),
     "insecure": (
         "Browsers allow a microphone only on https pages and on localhost. Open this page with https.",
         "浏览器只允许 https 页面或 localhost 使用麦克风。请用 https 打开本页。",

@@ -1,8 +1,12 @@
 // Players of the compare tab: one clock for all, and what differs between two. `element` is the tab's gr.HTML.
 const LATE_S = 0.03;
+const LEVEL_S = 0.01;
 const JUMP_S = 0.25;
-const CATCH_UP = 4;
+const STEER = 0.1;
 const SAME_S = 0.001;
+const NO_PLACE_US = 1000;
+const newPaint = () => document.createElement("canvas").getContext("2d");
+const copy = newPaint();  // WebKit takes a difference of canvases, not of films
 let playing = false;
 let against = 1;
 
@@ -17,8 +21,9 @@ function follow() {
     for (const video of all.slice(1)) {
       const late = leader.currentTime - video.currentTime;
       if (Math.abs(late) > JUMP_S) video.currentTime = leader.currentTime;
-      video.playbackRate = playing && Math.abs(late) > LATE_S ? 1 + Math.max(-0.2, Math.min(0.2, CATCH_UP * late)) : 1;
+      steer(video, late);
     }
+    all.forEach(countRound);
     const slider = seek();
     if (slider && leader.duration && document.activeElement !== slider) slider.value = leader.currentTime / leader.duration;
     if (leader.ended && playing) setPlaying(false);
@@ -29,11 +34,50 @@ function follow() {
   requestAnimationFrame(follow);
 }
 
-// What a player shows, and its place in the film; a player's clock is not always that of its picture.
+// A player may stop for a moment whenever its speed changes (WebKit's does): it changes rarely, and is then held.
+function steer(video, late) {
+  let rate = video.playbackRate;
+  if (!playing || Math.abs(late) < LEVEL_S) rate = 1;
+  else if (Math.abs(late) > LATE_S) rate = 1 + Math.sign(late) * STEER;
+  if (video.playbackRate !== rate) video.playbackRate = rate;
+}
+
+// What a player shows, and its place in the film; a player's clock is not always that of its picture. Firefox's pictures
+// say no place: it is what the player's last callback said, and true of what is drawn one round after it.
+const places = new WeakMap();
+
+function countRound(video) {
+  const known = places.get(video);
+  if (known) {
+    known.rounds++;
+    return;
+  }
+  const place = { atS: NaN, rounds: 0, keptS: NaN, kept: newPaint() };
+  const note = (_now, { mediaTime }) => {
+    Object.assign(place, { atS: mediaTime, rounds: 0 });
+    video.requestVideoFrameCallback(note);
+  };
+  places.set(video, place);
+  video.requestVideoFrameCallback?.(note);
+}
+
 function shown(video) {
-  if (!window.VideoFrame) return { picture: video, atS: video.currentTime, letGo() {} };
-  const picture = new VideoFrame(video);
-  return { picture, atS: picture.timestamp / 1e6, letGo: () => picture.close() };
+  const picture = window.VideoFrame && new VideoFrame(video);
+  if (picture?.timestamp > NO_PLACE_US) return { picture, atS: picture.timestamp / 1e6, letGo: () => picture.close() };
+  picture?.close();
+  const place = places.get(video);
+  if (place.rounds && place.keptS !== place.atS) {
+    draw(place.kept, video, video);
+    place.keptS = place.atS;
+  }
+  return { picture: place.kept.canvas, atS: place.keptS, letGo() {} };
+}
+
+/** A picture of `video` in its own size. */
+function draw(paint, picture, { videoWidth: width, videoHeight: height }, how = "source-over") {
+  if (paint.canvas.width !== width || paint.canvas.height !== height) Object.assign(paint.canvas, { width, height });
+  paint.globalCompositeOperation = how;
+  paint.drawImage(picture, 0, 0, width, height);
 }
 
 // Players are never quite in step, and two neighbours of one film differ by more than two films do: only pictures of
@@ -43,14 +87,10 @@ function drawDifference(leader, other) {
   if (!canvas || !other || leader.readyState < 2 || other.readyState < 2) return;
   const [left, right] = [shown(leader), shown(other)];
   if (Math.abs(left.atS - right.atS) < SAME_S) {
-    if (canvas.width !== leader.videoWidth || canvas.height !== leader.videoHeight) {
-      [canvas.width, canvas.height] = [leader.videoWidth, leader.videoHeight];
-    }
     const paint = canvas.getContext("2d");
-    paint.globalCompositeOperation = "source-over";
-    paint.drawImage(left.picture, 0, 0, canvas.width, canvas.height);
-    paint.globalCompositeOperation = "difference";
-    paint.drawImage(right.picture, 0, 0, canvas.width, canvas.height);
+    draw(paint, left.picture, leader);
+    draw(copy, right.picture, leader);
+    draw(paint, copy.canvas, leader, "difference");
   }
   left.letGo();
   right.letGo();
@@ -61,8 +101,13 @@ function setPlaying(on) {
   element.querySelector("[data-play]")?.setAttribute("aria-pressed", String(on));
   const all = videos();
   if (on && all[0]?.ended) all.forEach((video) => (video.currentTime = 0));
-  for (const video of all) on ? video.play().catch(() => {}) : video.pause();
+  for (const video of all) on ? video.play().catch(refused) : video.pause();
   if (!on) for (const video of all.slice(1)) video.currentTime = all[0].currentTime;
+}
+
+// Safari plays sound only soon after a press, and films take longer than that: they wait for the next one.
+function refused({ name }) {
+  if (name === "NotAllowedError" && playing) setPlaying(false);
 }
 
 function holdAgainst(index) {
@@ -84,6 +129,8 @@ element.addEventListener("input", (event) => {
 watch("value", () => {
   playing = false;
   against = 1;
+  // WebKit forgets that a film is muted when it is copied out of a template.
+  for (const video of videos()) video.muted = video.hasAttribute("muted");
   if (element.querySelector("[data-start]")) setPlaying(true);
 });
 follow();

@@ -12,6 +12,13 @@ export class Player {
     video.addEventListener("timeupdate", () => this.remember());
   }
 
+  /** At a press: Safari lets only a player that a press has started play by itself later. */
+  allow() {
+    if (!this.video.paused) return;
+    this.video.play().catch(() => undefined);
+    this.video.pause();
+  }
+
   remember() {
     // Where the visitor is in the film: after a reload, and when the growing film becomes the finished one.
     const at = this.video.ended ? 0 : this.video.currentTime;

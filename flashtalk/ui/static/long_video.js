@@ -70,6 +70,7 @@ class Page {
   }
 
   async order(values) {
+    this.player.allow();
     this.key ??= randomKey();  // a second click before the answer is the same order
     this.tell(this.say("taking"));
     return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];

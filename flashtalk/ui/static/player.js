@@ -1,5 +1,6 @@
 // Plays a film that is still being made. When it falls behind, it pauses once until enough is there again, instead of
 // stuttering from chunk to chunk. `element` is the status line, which says with each chunk how much that is.
+const BEGUN_S = 0.1;
 const stage = () => document.getElementById("ft-video");
 let waits = false;
 let timer = 0;
@@ -15,9 +16,12 @@ function show(on) {
   if (on && words && state().waitWords) words.textContent = state().waitWords;
 }
 
+// Safari plays sound only soon after a press. A film that was longer in coming stands, and asks for another one.
+const ask = (on) => stage()?.classList.toggle("ft-asks", on);
+
 function goOn() {
   show(false);
-  film()?.play().catch(() => {});
+  film()?.play().catch(({ name }) => name === "NotAllowedError" && ask(true));
 }
 
 // What is missing now will not be missing any more after so much time, if chunks come as they did.
@@ -30,7 +34,7 @@ function goOnWhenThere() {
 
 function fellBehind() {
   const video = film();
-  if (video.paused || video.currentTime < 0.1 || !state().madeS || missing() <= 0) return;
+  if (video.paused || video.currentTime < BEGUN_S || !state().madeS || missing() <= 0) return;
   waits = true;
   video.pause();
   goOnWhenThere();
@@ -58,7 +62,8 @@ function doubtPieces() {
 const onFilm = (name, act) => document.addEventListener(name, (event) => event.target === film() && act(), true);
 onFilm("waiting", fellBehind);
 onFilm("waiting", doubtPieces);
-for (const name of ["play", "emptied"]) onFilm(name, () => (clearTimeout(timer), show(false)));
+onFilm("pause", () => waits || film().currentTime > BEGUN_S || ask(true));
+for (const name of ["play", "emptied"]) onFilm(name, () => (clearTimeout(timer), show(false), ask(false)));
 watch("value", goOnWhenThere);
 
 // A film that was asked for comes into view once the hand rests, and stops moving when it presses: nothing may slide

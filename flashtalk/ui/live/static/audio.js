@@ -3,14 +3,28 @@
 const HERE = new URL(".", import.meta.url);
 const WISHES = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 const BREATH_S = 1.5;
+const PATIENCE_MS = 5000;
 
-/** Made by a click (browsers want one before any sound). */
+/** Made by a click (browsers want one before any sound). Raises NoLoudspeaker. */
 export async function openAudio() {
   const context = new AudioContext({ latencyHint: "interactive" });
-  await context.resume();
+  await started(context);
   await context.audioWorklet.addModule(new URL("capture-worklet.js", HERE));
   await context.audioWorklet.addModule(new URL("playback-worklet.js", HERE));
   return context;
+}
+
+/** Without a loudspeaker Firefox waits for one, and never says so. */
+async function started(context) {
+  const silent = new Promise((_, refuse) => {
+    setTimeout(() => refuse(new DOMException("no loudspeaker", "NoLoudspeaker")), PATIENCE_MS);
+  });
+  try {
+    await Promise.race([context.resume(), silent]);
+  } catch (error) {
+    context.close();
+    throw error;
+  }
 }
 
 /** Microphones that may be chosen; their names are empty until one was allowed. */

@@ -12,6 +12,7 @@ const REFUSALS = {
   NotFoundError: "no_microphone",
   OverconstrainedError: "no_microphone",
   NotReadableError: "microphone_busy",
+  NoLoudspeaker: "no_loudspeaker",
 };
 
 class Page {
