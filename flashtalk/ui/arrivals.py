@@ -56,7 +56,7 @@ class Arrivals:
 
     @contextmanager
     def one_more(self, address: str, size: int, receive: Receive) -> Iterator[Receive]:
-        """Inside, an upload of `size` bytes is under way; what it brings counts as it comes. It ends when it breaks off."""
+        """Inside, an upload of `size` bytes is under way; what it brings counts as it comes, even if it breaks off."""
         left, torn = size, b""
         self.to_come[address] += size
 
