@@ -3,6 +3,8 @@
 #   docker run --gpus all --shm-size 2g -p 127.0.0.1:7860:7860 -v flashtalk:/data flashtalk
 # Other settings go behind the name: ... flashtalk --config h200x1 --set checkpoint.source=/data/weights
 # Whoever reaches the port may come in: publish it to others only with --auth NAME:PASSWORD behind the name, too.
+# Behind a proxy: -e FORWARDED_ALLOW_IPS=its address or network (172.16.0.0/12), else all visitors count as one; and, without
+# a password, --allow-host with the name that visitors know. The proxy writes X-Forwarded-For and, if it changes Host, -Host.
 FROM python:3.11-slim-bookworm
 
 # espeak-ng speaks typed text; gcc is what torch.compile builds its kernels' launchers with. FFmpeg's libraries come

@@ -14,11 +14,12 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -27,7 +28,8 @@ from flashtalk.commands.settings import read_config
 from flashtalk.config import DEFAULT_SERVE_CONFIG
 from flashtalk.config_app import UiConfig
 from flashtalk.errors import ConfigError
-from flashtalk.ui.place import listen, outer_addresses, own_folder
+from flashtalk.ui.hosts import ANY, is_name
+from flashtalk.ui.place import listen, outer_addresses, own_folder, own_names
 
 if TYPE_CHECKING:
     from socket import socket
@@ -60,6 +62,7 @@ class Doors:
     exactly: bool
     auth: tuple[str, str] | None
     share: bool
+    hosts: tuple[str, ...] = ()
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,6 +87,14 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask nobody for a password, whoever can reach it.")
     ] = False,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name to answer to without a password, beside addresses and localhost; may be repeated.",
+        ),
+    ] = None,
     folder: Annotated[
         str | None, typer.Option(metavar="FOLDER", help=f"Where films and jobs are kept; else {UiConfig.folder}.")
     ] = None,
@@ -91,7 +102,7 @@ def serve(
 ) -> None:
     """Serve the page: make talking portraits in the browser."""
     set_up_logging(verbose=verbose)
-    doors = _doors(port, auth, lan=lan, share=share, open_to_all=no_auth)
+    doors = _doors(port, auth, lan=lan, share=share, open_to_all=no_auth, hosts=hosts or ())
     chosen, screen = read_config(config, settings or []), Screen()
     with closing(listen(doors.host, doors.port, exactly=doors.exactly)) as listener:
         doors = replace(doors, port=listener.getsockname()[1])
@@ -103,13 +114,17 @@ def serve(
             _serve(chosen, ui, doors, listener, screen)
 
 
-def _doors(port: int | None, auth: str | None, *, lan: bool, share: bool, open_to_all: bool) -> Doors:
+def _doors(
+    port: int | None, auth: str | None, *, lan: bool, share: bool, open_to_all: bool, hosts: Sequence[str] = ()
+) -> Doors:
     """Only this machine may come, unless told otherwise; others are asked for a password, unless told otherwise."""
     name, _, password = (auth or "").partition(":")
     if auth is not None and not (name and password):
         raise ConfigError("--auth: write NAME:PASSWORD, both not empty")
     if auth and open_to_all:
         raise ConfigError("--auth asks for a password and --no-auth for none; give one of them")
+    for wrong in (one for one in hosts if not is_name(one)):
+        raise ConfigError(f"--allow-host: {wrong!r} is no name; write it like talk.example.com, or {ANY} for any")
     hosted = os.environ.get("GRADIO_SERVER_NAME")
     host = EVERYWHERE if lan else hosted or LOCAL
     if (lan or share) and not auth and not open_to_all:
@@ -124,7 +139,16 @@ def _doors(port: int | None, auth: str | None, *, lan: bool, share: bool, open_t
         exactly=bool(wanted),
         auth=(name, password) if password else None,
         share=share,
+        hosts=tuple(one.lower() for one in hosts),
     )
+
+
+def _names(doors: Doors, shared: str) -> tuple[str, ...]:
+    """By which it may be asked; `shared`: the tunnel's address, "" without one."""
+    if "SPACE_ID" in os.environ:  # its proxies find it by its name, which may also be one of the owner's
+        return (ANY,)
+    own = () if doors.host == LOCAL else (doors.host.lower(), *own_names())
+    return (*doors.hosts, *own, *filter(None, [urlsplit(shared).hostname]))
 
 
 @contextmanager
@@ -151,6 +175,9 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
     from flashtalk.ui.connections import PatientProtocol, most_connections
     from flashtalk.ui.lobby import Lobby
 
+    shared = _tunnel(doors) if doors.share else ""
+    ui = replace(ui, names=_names(doors, shared))
+
     def failed() -> None:
         server.should_exit = True
 
@@ -167,7 +194,7 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_Leaving(server))
-    for line in _addresses(doors):
+    for line in _addresses(doors, shared):
         screen.result(line)
     screen.note(f"starting {config.model.name}")
     try:
@@ -207,24 +234,28 @@ def _open(config: Config, ui: UiConfig, doors: Doors, screen: Screen) -> House:
     return house
 
 
-def _addresses(doors: Doors) -> Iterator[str]:
-    """What to tell the one who started it."""
-    here = LOCAL if doors.host == EVERYWHERE else doors.host
+def _addresses(doors: Doors, shared: str = "") -> Iterator[str]:
+    """What to tell the one who started it; `shared`: the tunnel's."""
+    here = _here(doors)
     yield f"FlashTalk is at http://{here}:{doors.port}"
     if doors.host == EVERYWHERE:
         for address in outer_addresses():
             yield f"for others: http://{address}:{doors.port}"
-    if doors.share:
-        yield f"and at {_tunnel(here, doors.port)}"
+    if shared:
+        yield f"and at {shared}"
     if doors.auth:
         yield f"name: {doors.auth[0]}   password: {doors.auth[1]}"
 
 
-def _tunnel(host: str, port: int) -> str:
+def _here(doors: Doors) -> str:
+    return LOCAL if doors.host == EVERYWHERE else doors.host
+
+
+def _tunnel(doors: Doors) -> str:
     from gradio.networking import setup_tunnel
 
     try:
-        return setup_tunnel(host, port, secrets.token_urlsafe(32), None, None)
+        return setup_tunnel(_here(doors), doors.port, secrets.token_urlsafe(32), None, None)
     except Exception as error:
         raise ConfigError(f"--share: no public address could be had ({error}); try --lan", code="share") from error
 

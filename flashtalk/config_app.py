@@ -76,6 +76,8 @@ class UiConfig:
     """Finished films, jobs and the secret that signs tokens; made when missing, readable by its owner only."""
     root_path: str = ""
     """Below which path a proxy offers the app, like /talk; the proxy takes it off before it asks."""
+    names: tuple[str, ...] = ()
+    """By which, in small letters, it may be asked beside addresses and localhost; with a password by any (ui/hosts.py)."""
     films_per_visitor: int = 3
     """Films and comparisons that one browser (one address, without its cookie) has waiting or made at the same time."""
     films_per_address: int = 12

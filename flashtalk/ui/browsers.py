@@ -18,6 +18,8 @@ from flashtalk.ui.tokens import Tokens
 _COOKIE = "flashtalk_browser"
 _PURPOSE = "browser"
 _COOKIE_AGE_S = 365 * 86400
+_RENEWED_S = _COOKIE_AGE_S / 2
+"""With less left it is renewed: who comes now and then stays known, films and all."""
 _EMBEDDED = "SameSite=None; Secure; Partitioned"
 """So that the cookie also arrives in a page that another site shows in itself; browsers take this over https only."""
 _HOUSEHOLD_BITS = 64
@@ -48,19 +50,19 @@ class Browsers:
 
     def known(self, asked: HTTPConnection | gr.Request) -> str:
         """The browser's name; "" for one without a cookie that was issued here, as programs are."""
-        try:
-            return self._tokens.check(str(asked.cookies.get(self.cookie, "")), _PURPOSE)
-        except InputError:
-            return ""
+        return self._name_in(asked)
 
     def new(self) -> str:
         """A cookie's value for a browser that has none."""
-        return self._tokens.issue(_PURPOSE, secrets.token_hex(16), _COOKIE_AGE_S)
+        return self._issued(secrets.token_hex(16))
 
-    def set_cookie(self, asked: HTTPConnection) -> str:
-        """The header's words that give the browser a new one."""
+    def cookie_for(self, asked: HTTPConnection) -> str:
+        """The header's words that give the browser one, the same name in it if it has one; "" while that is young."""
+        if self._name_in(asked, _RENEWED_S):
+            return ""
         sites = _EMBEDDED if _is_https(asked) else "SameSite=Lax"
-        return f"{self.cookie}={self.new()}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; {sites}"
+        value = self._issued(self.known(asked) or secrets.token_hex(16))
+        return f"{self.cookie}={value}; Path=/; Max-Age={_COOKIE_AGE_S}; HttpOnly; {sites}"
 
     def now(self) -> str:
         """The browser that Gradio serves in this context; "" for programs and outside of one."""
@@ -75,6 +77,15 @@ class Browsers:
         address = address_of(request)
         shared = "" if is_shared(address) else self._tokens.word("address", address)
         return Asker(self._tokens.word("visitor", self.known(request) or address), shared)
+
+    def _name_in(self, asked: HTTPConnection | gr.Request, left_s: float = 0.0) -> str:
+        try:
+            return self._tokens.check(str(asked.cookies.get(self.cookie, "")), _PURPOSE, left_s)
+        except InputError:
+            return ""
+
+    def _issued(self, name: str) -> str:
+        return self._tokens.issue(_PURPOSE, name, _COOKIE_AGE_S)
 
 
 def address_of(asked: HTTPConnection | gr.Request) -> str:

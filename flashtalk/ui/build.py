@@ -12,6 +12,7 @@ from typing import Protocol
 
 import fastapi
 import gradio as gr
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import Mount
 
 from flashtalk.config_app import DoorConfig, UiConfig
@@ -159,6 +160,8 @@ def mount(
         css_paths=[theme.STATIC / "style.css"],
     )
     pages = next(route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
+    # Beside one that allows nobody, Gradio adds none of its own, which lets every site read what a browser may.
+    app.add_middleware(CORSMiddleware, allow_origins=())
     app.add_middleware(
         Shutters,
         browsers=context.browsers,
@@ -169,7 +172,7 @@ def mount(
         age_s=context.door.config.upload_age_s,
     )
     app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
-    app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None)
+    app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None, names=settings.names)
     return app
 
 

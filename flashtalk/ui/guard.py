@@ -2,6 +2,7 @@
 
 With a password, all that is open without it is `_OPEN`: what a host asks, the page that asks for the password, and
 files that ship with the app. Everything else, /metrics and sockets included, wants Gradio's login or HTTP Basic.
+Without one, the app must be asked by a name of its own (ui/hosts.py).
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import asyncio
 import base64
 import hmac
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
 from fastapi import HTTPException
 from fastapi.requests import HTTPConnection, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from gradio.routes import App
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
+from flashtalk.ui import hosts
 from flashtalk.ui.browsers import address_of, is_shared
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.refusal import asked_route, refused
@@ -31,6 +33,8 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _OPEN = ("/", "/live", "/ready", "/login", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
+_PROBES = ("/live", "/ready")
+"""Hosts ask these by whichever name."""
 _OPEN_FOLDERS = ("/assets/", "/static/", "/ft/public/", "/live/static/")
 _COSTLY = (
     "/login",
@@ -97,12 +101,13 @@ class Guesses:
 
 
 class Guard:
-    """Middleware. `login` is None where nobody is asked for a password."""
+    """Middleware. `login` is None where nobody is asked for a password; `names` (see ui/hosts.py) count there only."""
 
-    def __init__(self, app: Asgi, rate: RateLimit, login: Login | None) -> None:
+    def __init__(self, app: Asgi, rate: RateLimit, login: Login | None, names: Collection[str] = (hosts.ANY,)) -> None:
         self._app = app
         self._rate = rate
         self._login = login
+        self._names = names
         self._guesses = Guesses()
         self._under_way: Counter[str] = Counter()
 
@@ -118,7 +123,7 @@ class Guard:
             await send(message)
 
         asked = HTTPConnection(scope)
-        refusal = self._too_many(asked) or self._refusal(asked)
+        refusal = self._too_many(asked) or self._not_our_name(asked) or self._refusal(asked)
         if refusal is None and self._login and scope["path"] == _LOGIN and scope.get("method") == "POST":
             refusal, receive = await self._checked_login(Request(scope, receive), self._login)
         if refusal is None:
@@ -145,6 +150,13 @@ class Guard:
         if is_shared(address) or self._under_way[address] < _UNDER_WAY:
             return None
         return refused(asked, 429, "Too many requests from your address; wait a minute.")
+
+    def _not_our_name(self, asked: HTTPConnection) -> Response | None:
+        host = asked.headers.get("host")
+        if self._login or asked.scope["path"] in _PROBES or hosts.is_ours(host, self._names):
+            return None
+        # No page is there yet that could show an error of ours.
+        return PlainTextResponse(hosts.refusal(host or ""), status_code=421, headers={"Cache-Control": "no-store"})
 
     def _refusal(self, asked: HTTPConnection) -> Response | None:
         path = str(asked.scope["path"])

@@ -44,6 +44,13 @@ def outer_addresses() -> list[str]:
     return [one for one in dict.fromkeys(found) if not one.startswith(("127.", "0."))]
 
 
+def own_names() -> list[str]:
+    """What this machine calls itself, and is called by others of its network, in small letters."""
+    full = socket.gethostname().lower()
+    short = full.partition(".")[0]
+    return list(dict.fromkeys((full, short, f"{short}.local")))
+
+
 def own_folder(folder: Path) -> IO[str] | None:
     """Makes the folder, readable by its owner only, and marks it as this app's until the file given is closed.
 

@@ -49,10 +49,13 @@ _OPEN = re.compile(
 _NAME_BYTES = 255
 """Of a file, at most; disks fail over longer ones."""
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
-_CALLS = tuple(f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/", "api/", "cancel", "stream/"))
+_CALLS = tuple(
+    f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/", "api/", "cancel", "reset", "stream/")
+)
 _UPLOAD = "/gradio_api/upload"
 _FILE = re.compile(r"(?:/gradio_api)?/file[=/](.*)", re.DOTALL)
-_SAFE = ("GET", "HEAD", "OPTIONS")
+_SAFE = ("GET", "HEAD")
+"""What another site may ask too, and cannot read; not what browsers ask before they send what it may not."""
 _BODY_MAX_BYTES = 256 << 10
 """Of what is no upload."""
 _MOST_VALUES = 4096
@@ -85,7 +88,7 @@ class Sessions:
 
     def belongs(self, session: str, browser: str) -> bool:
         """Whether it is this browser's; a new one becomes it, if it is no longer than any that a page makes up."""
-        if len(session) > _SESSION_LETTERS:
+        if not 0 < len(session) <= _SESSION_LETTERS:
             return False
         now_s = time.monotonic()
         with self._lock:
@@ -146,8 +149,8 @@ class Shutters:
             with self._arrivals.one_more(address_of(asked), _length(asked) or 0, receive) as counted:
                 await self._app(scope, counted, send)
             return
-        if scope["path"] == "/" and not self._browsers.known(asked):
-            send = _with_cookie(send, self._browsers.set_cookie(asked))
+        if scope["path"] == "/" and (words := self._browsers.cookie_for(asked)):
+            send = _with_cookie(send, words)
         await self._app(scope, receive, send)
 
     def _refusal(self, asked: Request) -> Response | None:
@@ -218,8 +221,10 @@ class Shutters:
     def _why_not(self, body: bytes, asked: Request) -> Response | None:
         try:
             tree = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
-        except (ValueError, RecursionError):
-            return refused(asked, 400, "This is no JSON.")
+            json.dumps(tree, ensure_ascii=False).encode()  # Gradio's answers have in them what was wrong
+        except (ValueError, RecursionError) as error:
+            is_half = isinstance(error, UnicodeEncodeError)
+            return refused(asked, 400, "This has half of a character in it." if is_half else "This is no JSON.")
         session = tree.get("session_hash") if isinstance(tree, dict) else None
         if isinstance(session, str) and not self._is_own(session, asked):
             return refused(asked, 404, "There is no such session.")

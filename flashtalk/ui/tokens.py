@@ -27,13 +27,15 @@ class Tokens:
         body = _to_words(f"{int(time.time() + age_s)}|{purpose}|{subject}".encode())
         return f"{body}.{self._sign(body)}"
 
-    def check(self, token: str, purpose: str) -> str:
-        """The subject. Raises InputError(token_refused) for what was not issued here for `purpose`, or is too old."""
+    def check(self, token: str, purpose: str, left_s: float = 0.0) -> str:
+        """The subject. Raises InputError(token_refused) for what was not issued here for `purpose`, or is too old: good
+        for less than another `left_s`.
+        """
         body, _, mac = token.partition(".")
         if not hmac.compare_digest(mac.encode(), self._sign(body).encode()):
             raise _refused()
         expiry, issued_for, subject = _from_words(body).decode().split("|", 2)
-        if issued_for != purpose or int(expiry) < time.time():
+        if issued_for != purpose or int(expiry) < time.time() + left_s:
             raise _refused()
         return subject
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.source import demand
 from tests.ui.manners_kit import Opened, page
@@ -68,7 +72,9 @@ CALLS = [
     ("queue/join", {"fn_index": -1, "session_hash": "a page", "data": []}, 404),
     ("queue/join", {"fn_index": "x", "session_hash": "a page", "data": []}, 422),
     ("queue/join", {"fn_index": 1e400, "session_hash": "a page", "data": []}, 400),
-    ("queue/join", {"fn_index": 0, "session_hash": "a" * 1000, "data": []}, 404),
+    *(("queue/join", {"fn_index": 0, "session_hash": "a" * letters, "data": []}, 404) for letters in (0, 1000)),
+    ("call/make_film", {"session_hash": "", "data": []}, 404),
+    *((way, "\ud800", 400) for way in ("queue/join", "call/speak", "call/v2/speak", "run/speak", "cancel", "reset")),
     *((f"{way}/nothing", {"data": []}, 404) for way in ("call", "call/v2", "run", "api")),
     *((f"{way}/make_film", {"data": [], "fn_index": 9999}, 404) for way in ("run", "api")),
     *((f"{way}/make_film", {"data": [1]}, 422) for way in ("call", "call/v2", "run", "api")),
@@ -95,6 +101,36 @@ def test_what_is_not_there_is_told_in_a_sentence_and_nothing_fails_inside(
     finally:
         logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
     assert (caplog.text, capfd.readouterr().err) == ("", "")
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3:7860", "localhost:7860"])
+def test_no_other_site_reads_what_is_answered(host: str, opened: tuple[Opened, Path]) -> None:
+    """Nor is it let send what it may not; Gradio would allow both, with the visitor's cookies."""
+    for origin in ("http://evil.example", "http://localhost:1", "null"):
+        headers = {"host": host, "origin": origin, "access-control-request-method": "POST"}
+        with httpx.Client(base_url=opened[0].address, headers=headers) as web:
+            for method, path, status in (
+                ("GET", "/config", 200),
+                ("GET", "/ft/house", 200),
+                ("OPTIONS", "/gradio_api/upload", 403),
+                ("OPTIONS", "/ft/jobs/visitor", 403),
+            ):
+                answer = web.request(method, path)
+                assert answer.status_code == status
+                assert not [name for name in answer.headers if name.startswith("access-control-allow")], path
+
+
+def test_under_a_name_that_is_not_the_apps_nothing_is_answered(opened: tuple[Opened, Path]) -> None:
+    for host, status in (("evil.example:7860", 421), ("localhost:7860", 200), ("10.1.2.3", 200)):
+        assert httpx.get(f"{opened[0].address}/config", headers={"host": host}).status_code == status
+        place = urlsplit(opened[0].address)
+        with socket.create_connection((place.hostname, place.port), 5) as line:
+            try:
+                with connect(f"ws://{host}/live/socket", sock=line):
+                    is_open = True
+            except InvalidStatus:
+                is_open = False
+        assert is_open is (status == 200)
 
 
 def test_no_file_of_the_server_gets_into_a_film(opened: tuple[Opened, Path], tmp_path: Path) -> None:

@@ -138,7 +138,8 @@ def test_requests_that_another_site_sends_are_refused_and_programs_are_not(tmp_p
     told += [({"origin": origin}, status) for origin, status in origins]
     told += [({}, 200), ({"origin": "https://a.name", "x-forwarded-host": "a.name"}, 200)]
     for headers, status in told:
-        assert ask(Behind(), "POST", "/ft/jobs/visitor", tmp_path, headers=headers).status_code == status
+        for method in ("POST", "OPTIONS"):  # browsers ask with the second whether the first may be sent
+            assert ask(Behind(), method, "/ft/jobs/visitor", tmp_path, headers=headers).status_code == status
         assert ask(Behind(), "GET", "/", tmp_path, headers=headers).status_code == 200
 
 
@@ -150,6 +151,21 @@ def test_over_https_the_browser_is_known_inside_another_sites_page_too(
     headers: dict[str, str], sites: str, tmp_path: Path
 ) -> None:
     assert ask(Behind(), "GET", "/", tmp_path, headers=headers).headers["set-cookie"].endswith(f"HttpOnly; {sites}")
+
+
+def test_a_browser_that_comes_again_stays_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than a cookie lasts, under the same name; and not every page brings one."""
+    now_s = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: now_s[0])
+    page = ask(Behind(), "GET", "/", tmp_path)
+    cookie, names, brought = "", [], 0
+    for _ in range(20):
+        cookie = page.cookies.get(BROWSERS.cookie) or cookie
+        names.append(Tokens(b"secret").check(cookie, "browser"))
+        now_s[0] += 30 * 86400
+        page = ask(Behind(), "GET", "/", tmp_path, headers={"cookie": f"{BROWSERS.cookie}={cookie}"})
+        brought += "set-cookie" in page.headers
+    assert (len(set(names)), brought in (2, 3)) == (1, True)
 
 
 def test_another_browsers_session_is_nobodys(tmp_path: Path) -> None:
@@ -205,6 +221,16 @@ def test_a_request_is_as_long_as_a_page_makes_it_and_holds_nobody_up(path: str, 
     assert ask(behind, "POST", "/gradio_api/call/x", tmp_path, content=b"[" * 4000).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "route", ["queue/join", "call/x", "call/v2/x", "run/x", "api/x", "cancel", "reset", "stream/x"]
+)
+@pytest.mark.parametrize("half", [b'"\\ud800"', b'{"fn_index": "\\udfff"}', b'{"\\ud83d": 1}', b'"\xed\xa0\x80"'])
+def test_half_a_character_is_told(route: str, half: bytes, tmp_path: Path) -> None:
+    behind = Behind()
+    answer = ask(behind, "POST", f"/gradio_api/{route}", tmp_path, content=half)
+    assert (answer.status_code, answer.json()["error"][-1], behind.bodies) == (400, ".", [])
+
+
 def test_who_names_a_file_that_is_not_theirs_is_told_the_same_whether_it_is_there_or_not(tmp_path: Path) -> None:
     behind, outside = Behind(), tmp_path / "outside.png"
     outside.write_text(INSIDE)
@@ -212,7 +238,7 @@ def test_who_names_a_file_that_is_not_theirs_is_told_the_same_whether_it_is_ther
     (ours.parent / "link.png").symlink_to(outside)
     paths = [
         *("/etc/passwd", "/etc/nothing", "/dev/zero", "/proc/self/fd/0", "/proc/self/environ", "/", str(outside)),
-        *("", ".", "..", "\0", "a\0b", "\ud800", "app.py", "~/x", f"{ours}/../../outside.png", f"{ours}\0"),
+        *("", ".", "..", "\0", "a\0b", "app.py", "~/x", f"{ours}/../../outside.png", f"{ours}\0"),
         *(str(ours.parent), str(ours.parent / "link.png"), str(tmp_path / "brought"), "x" * 300, "data:image/png,a"),
     ]
     told = set()
