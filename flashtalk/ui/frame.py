@@ -53,6 +53,18 @@ GRADIO: dict[str, Pair] = {
     "Adjust volume": ("Change the volume", "调整音量"),
     "Capture from camera": ("Take a picture with the camera", "用摄像头拍照"),
     "(Click to Access|grant) [Ww]ebcam.*": ("Switch the camera on", "打开摄像头"),
+    "camera NotAllowedError": (
+        "The camera is blocked. Allow it beside the page's address, then press again.",
+        "摄像头被阻止。请在地址栏旁允许使用，然后再按一次。",
+    ),
+    "camera NotFoundError": (
+        "No camera was found. Connect one and press again, or choose a file.",
+        "未找到摄像头。请连接后再按一次，或选择文件。",
+    ),
+    "camera .*": (
+        "The camera cannot be used; perhaps another program has it. Close that, then press again.",
+        "无法使用摄像头，可能被其他程序占用。请关闭该程序后再按一次。",
+    ),
     "capture photo": ("Take the picture", "拍照"),
     "select (input )?source": ("Camera", "选择摄像头"),
     "Empty value": ("Nothing yet", "暂无内容"),
@@ -147,7 +159,7 @@ GRADIO: dict[str, Pair] = {
     "Invalid file type: {}. Only .*": ("{} cannot be used here.", "{} 不能用在这里。"),
 }
 """Words of Gradio's and of ui/refusal.py (patterns, {} stands for anything), and ours for them. head.js puts these in:
-names of small buttons, words in choosers' buttons, and notices at the page's corner."""
+names of small buttons, words in choosers' buttons, what became of the camera, and notices at the page's corner."""
 
 _UNITS = ((86400, "days", "天"), (3600, "hours", "小时"), (60, "minutes", "分钟"))
 

@@ -345,3 +345,15 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     assert len(frames_FHWC) / FPS == pytest.approx(RECORDED_S, abs=0.5)
     assert unlike(frames_FHWC, SEEN) < 0.6 * unlike(frames_FHWC, UNSEEN)
     assert heard_in(film, speech) > 0.9
+
+
+@pytest.mark.parametrize(("error", "words"), [("NotAllowedError", "The camera is blocked."), ("Odd", "cannot be used")])
+def test_a_camera_that_cannot_be_had_is_said_where_it_was_asked_for(page: Page, error: str, words: str) -> None:
+    page.add_init_script(
+        f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{error}'); }}"
+    )
+    page.evaluate("localStorage.setItem('flashtalk_consent', 'yes')")
+    page.reload()
+    press(page, "Take a picture with the camera")
+    press(page, "Switch the camera on")
+    page.locator("#ft-face button", has_text=words).wait_for()

@@ -147,15 +147,28 @@
       take(input, event.dataTransfer?.files);
     };
     for (const kind of ["click", "drop"]) document.addEventListener(kind, hold, { capture: true });
-    const asked = (owner, name, asks) => {
+    const asked = (owner, name, asks, lost = () => {}) => {
       const original = owner?.[name]?.bind(owner);
       if (original) owner[name] = async (...given) => {
-        if (asks(...given) && !agreed() && !(await agree(dialog))) throw new DOMException("not agreed", "NotAllowedError");
-        return original(...given);
+        if (!asks(...given)) return original(...given);
+        if (!agreed() && !(await agree(dialog))) throw new DOMException("not agreed", "NotAllowedError");
+        return original(...given).catch((error) => {
+          lost(error);
+          throw error;
+        });
       };
     };
-    asked(navigator.mediaDevices, "getUserMedia", (wish) => Boolean(wish?.video));
+    asked(navigator.mediaDevices, "getUserMedia", (wish) => Boolean(wish?.video), sayOnCamera);
     asked(navigator.clipboard, "read", () => true);
+  };
+
+  // Gradio says nothing when there is no camera: its button, still there, does.
+  const sayOnCamera = ({ name }) => {
+    const { told } = window.flashtalkPage;
+    for (const button of document.querySelectorAll(`[title="${told("grant webcam access")}"] button`)) {
+      const texts = document.createTreeWalker(button, NodeFilter.SHOW_TEXT), shown = button.checkVisibility();
+      while (texts.nextNode()) if (shown && texts.currentNode.data.trim()) texts.currentNode.data = told(`camera ${name}`);
+    }
   };
 
   // Gradio names its small buttons, and tells of errors, in English and for programmers; these are our words for them.
