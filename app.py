@@ -172,7 +172,7 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
     import uvicorn
     import websockets  # noqa: F401 (without it uvicorn answers 404 to every socket: better to fail now)
 
-    from flashtalk.ui.connections import PatientProtocol, most_connections
+    from flashtalk.ui.connections import PatientProtocol, SparingFilter, most_connections
     from flashtalk.ui.lobby import Lobby
 
     shared = _tunnel(doors) if doors.share else ""
@@ -193,7 +193,8 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
             timeout_graceful_shutdown=GRACE_S,
         )
     )
-    logging.getLogger("uvicorn.error").addFilter(_Leaving(server))
+    for log_filter in (_Leaving(server), SparingFilter()):
+        logging.getLogger("uvicorn.error").addFilter(log_filter)
     for line in _addresses(doors, shared):
         screen.result(line)
     screen.note(f"starting {config.model.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 import threading
@@ -17,16 +18,22 @@ import uvicorn
 from fastapi.responses import StreamingResponse
 from websockets.sync.client import connect
 
-from flashtalk.ui.connections import PatientProtocol, most_connections
+from flashtalk.ui.connections import PatientProtocol, SparingFilter, most_connections
 from tests.ui.live_kit import wait_until
 
 LONG_S, MOST, QUIET = 1.5, 12, 6
+PARTS, PART = 8, 1 << 15
 ASK = b"GET /live HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 class Hasty(PatientProtocol):
     patience_s = 0.5
     quiet_per_peer = QUIET
+    stalled_s = 1.2
+
+    def connection_made(self, transport: Any) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        super().connection_made(transport)
 
 
 @pytest.fixture
@@ -45,6 +52,18 @@ def port() -> Iterator[int]:
             yield b"whole"
 
         return StreamingResponse(parts())
+
+    @app.get("/film")
+    async def film() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(PARTS):
+                yield b"x" * PART
+
+        return StreamingResponse(parts())
+
+    @app.get("/whole")
+    async def whole() -> fastapi.Response:
+        return fastapi.Response(b"x" * PARTS * PART)
 
     @app.websocket("/socket")
     async def talk(websocket: fastapi.WebSocket) -> None:
@@ -107,6 +126,43 @@ def test_who_is_being_answered_stays(port: int) -> None:
         assert b"whole" in heard(one)
         talk.send("still here")
         assert talk.recv(5) == "still here"
+
+
+@pytest.mark.parametrize("path", [b"film", b"whole"])
+def test_who_takes_nothing_is_not_waited_for_and_who_is_slow_is(path: bytes, port: int) -> None:
+    began_s = time.monotonic()
+    with few_bytes_at_once(port, path) as idle, few_bytes_at_once(port, path) as slow:
+        got = 0
+        while part := slow.recv(PART):
+            got += len(part)
+            time.sleep(0.07)
+        assert got > PARTS * PART
+        assert time.monotonic() - began_s > 2 * Hasty.stalled_s
+        assert len(heard(idle)) < PARTS * PART / 2
+
+
+@contextlib.contextmanager
+def few_bytes_at_once(port: int, path: bytes) -> Iterator[socket.socket]:
+    """Who asks, and lets little be on its way."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.settimeout(10)
+        one.connect(("127.0.0.1", port))
+        one.sendall(ASK.replace(b"live", path))
+        yield one
+
+
+def test_strangers_do_not_fill_the_log() -> None:
+    told = SparingFilter(0.2)
+
+    def passes(level: int, words: str, *values: object) -> bool:
+        return told.filter(logging.LogRecord("uvicorn.error", level, "", 0, words, values, None))
+
+    for _ in range(2):
+        assert [passes(logging.WARNING, "Invalid request of %s", one) for one in range(100)] == [True] + [False] * 99
+        assert passes(logging.WARNING, "Too many")
+        assert all(passes(logging.ERROR, "broken") for _ in range(3))
+        time.sleep(0.25)
 
 
 def test_one_machine_has_so_many_that_ask_nothing(port: int) -> None:
