@@ -101,6 +101,8 @@ function setPlaying(on) {
   element.querySelector("[data-play]")?.setAttribute("aria-pressed", String(on));
   const all = videos();
   if (on && all[0]?.ended) all.forEach((video) => (video.currentTime = 0));
+  // WebKit forgets that a film is muted when it is copied out of a template.
+  for (const video of all) video.muted = video.hasAttribute("muted");
   for (const video of all) on ? video.play().catch(refused) : video.pause();
   if (!on) for (const video of all.slice(1)) video.currentTime = all[0].currentTime;
 }
@@ -129,8 +131,6 @@ element.addEventListener("input", (event) => {
 watch("value", () => {
   playing = false;
   against = 1;
-  // WebKit forgets that a film is muted when it is copied out of a template.
-  for (const video of videos()) video.muted = video.hasAttribute("muted");
   if (element.querySelector("[data-start]")) setPlaying(true);
 });
 follow();
