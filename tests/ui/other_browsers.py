@@ -45,7 +45,6 @@ Services.console.reset();
 storage.clearEvents();
 const all = [...errors.map((one) => [one.sourceName, one.errorMessage]), ...said];
 return all.filter(([where]) => where.includes("127.0.0.1")).map((one) => one.join(": "));"""
-MINIBROWSER = next(iter(Path("/usr").glob("lib*/**/webkit2gtk-4.*/MiniBrowser")), None)
 WEBKIT_FLAGS = (
     "--automation",
     "--autoplay-policy=allow-without-sound",  # as in Safari
@@ -173,7 +172,7 @@ class WebKit(Browser):
     def __init__(self, port: int, log: Path) -> None:
         self._address, self._log, self._read = f"http://127.0.0.1:{port}", log, 0
         reached(lambda: self._ask("GET", "/status"))
-        options = {"binary": str(MINIBROWSER), "args": list(WEBKIT_FLAGS)}
+        options = {"binary": str(minibrowser()), "args": list(WEBKIT_FLAGS)}
         wanted = {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": options}}}
         self._address += f"/session/{self._ask('POST', '/session', wanted)['sessionId']}"
         self._ask("POST", "/timeouts", {"script": 10 * PATIENCE_S * 1000})
@@ -213,11 +212,16 @@ class WebKit(Browser):
             raise Refused(error.read().decode(errors="replace")) from None
 
 
+def minibrowser() -> Path | None:
+    """The window of WebKitWebDriver; no path leads to it."""
+    return next(Path("/usr").glob("lib*/**/webkit2gtk-4.*/MiniBrowser"), None)
+
+
 def missing(name: str) -> str | None:
     """The program that `name` (firefox, webkit) lacks here; None if it can be driven."""
     wanted = {"firefox": ["firefox-esr"], "webkit": ["WebKitWebDriver", "Xvfb"]}[name]
     lacks = [program for program in wanted if shutil.which(program) is None]
-    if name == "webkit" and MINIBROWSER is None:
+    if name == "webkit" and minibrowser() is None:
         lacks.append("MiniBrowser")
     return ", ".join(lacks) or None
 
