@@ -12,12 +12,13 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.ui.film_browser import WATCH
 from tests.ui.kit import serve
-from tests.ui.other_browsers import Browser, browser, missing
+from tests.ui.other_browsers import Browser, Refused, browser, missing
 
 Figures = dict[str, Any]
 
@@ -88,27 +89,21 @@ def looks(page: Browser, url: str, folder: Path) -> Figures:
     return {"too_wide_px": too_wide, "held": not too_wide}
 
 
-def film(page: Browser, url: str) -> Figures:
-    """From the press of a face to the film's end."""
+def film(page: Browser, url: str, hold: str = "") -> Figures:
+    """From the press of a face to the film's end; `hold`: a script that makes its turn come late.
+
+    One that comes later than WebKit remembers a press asks for another one, and then plays.
+    """
     load(page, url, "film")
-    page.evaluate(f"({WATCH})()")
+    page.evaluate(f"({WATCH})(); {hold}")
     page.click("#ft-card-0")
-    page.wait("window.seen.ended && document.querySelector('.ft-save')", FILM_PATIENCE_S)
-    seen: Figures = page.evaluate(SEEN)
-    return seen | {"held": seen["sounds"] and not seen["asks"] and seen["at_s"] > seen["length_s"] - 0.1}
-
-
-def late_film(page: Browser, url: str) -> Figures:
-    """A film whose turn comes late: it plays, or asks for a press and then plays."""
-    load(page, url, "film")
-    page.evaluate(f"({WATCH})(); {HOLD_CALLS}")
-    page.click("#ft-card-1")
     page.wait("document.querySelector('.ft-save')", FILM_PATIENCE_S)
     asked: bool = page.evaluate(SEEN)["asks"]
     if asked:
         page.click("#ft-video video")
-    page.wait("window.seen.ended", FILM_PATIENCE_S)
-    return {"asked_for_a_press": asked, "held": not page.evaluate(SEEN)["asks"]}
+    page.wait("window.seen.ended")
+    seen: Figures = page.evaluate(SEEN) | {"asked_for_a_press": asked}
+    return seen | {"held": seen["sounds"] and not seen.pop("asks") and seen["at_s"] > seen["length_s"] - 0.1}
 
 
 def live(page: Browser, url: str, player: str, folder: Path) -> Figures:
@@ -162,21 +157,29 @@ def compare(page: Browser, url: str, folder: Path) -> Figures:
 def soak(name: str, url: str, folder: Path) -> Figures:
     """All of it in one browser; `folder` gets the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Callable[[Browser], Figures]] = {
+        "looks": lambda page: looks(page, url, folder),
+        "film": lambda page: film(page, url),
+        "late_film": lambda page: film(page, url, HOLD_CALLS),
+        "live": lambda page: live(page, url, "webcodecs", folder),
+        "live_without_webcodecs": lambda page: live(page, url, "mse", folder),
+        "long": lambda page: long(page, url, folder),
+        "compare": lambda page: compare(page, url, folder),
+    }
     with tempfile.TemporaryDirectory() as own, browser(name, Path(own)) as page:
         page.open(url)
-        found: Figures = {
-            "browser": page.evaluate("return navigator.userAgent"),
-            "looks": looks(page, url, folder),
-            "film": film(page, url),
-            "late_film": late_film(page, url),
-            "live": live(page, url, "webcodecs", folder),
-            "live_without_webcodecs": live(page, url, "mse", folder),
-            "long": long(page, url, folder),
-            "compare": compare(page, url, folder),
-        }
-        complaints = sorted(set(page.complaints()))
-    held = not complaints and all(part["held"] for part in found.values() if isinstance(part, dict))
-    return found | {"complaints": complaints, "held": held}
+        found = {part: tried(page, act) for part, act in parts.items()}
+        version, complaints = page.evaluate("return navigator.userAgent"), sorted(set(page.complaints()))
+    held = not complaints and all(figures["held"] for figures in found.values())
+    return {"browser": version, **found, "complaints": complaints, "held": held}
+
+
+def tried(page: Browser, act: Callable[[Browser], Figures]) -> Figures:
+    """Its figures, or what went wrong: the parts after it are looked at, too."""
+    try:
+        return act(page)
+    except Refused as error:
+        return {"refused": str(error), "held": False}
 
 
 def main() -> None:
