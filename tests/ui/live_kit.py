@@ -180,12 +180,14 @@ def talk(
     *,
     lazy: bool = False,
     origin: str | None = None,
+    cookies: str = "",
     **hello: object,
 ) -> Talker:
     """Connect, say hello, let `act` run while all that comes is kept; returns what was seen."""
 
     async def run() -> Talker:
-        async with websockets.connect(server.address, origin=origin, max_queue=4 if lazy else 256) as socket:
+        whose = {"additional_headers": {"Cookie": cookies}, "origin": origin}
+        async with websockets.connect(server.address, **whose, max_queue=4 if lazy else 256) as socket:
             talker = Talker(socket, lazy)
             listening = asyncio.create_task(talker.listen())
             first = {"token": "anna: " + GOOD, "player": "webcodecs", "portrait": "grey", **hello}
