@@ -186,7 +186,7 @@ def talk(
     """Connect, say hello, let `act` run while all that comes is kept; returns what was seen."""
 
     async def run() -> Talker:
-        whose = {"additional_headers": {"Cookie": cookies}, "origin": origin}
+        whose = {"additional_headers": {"Cookie": cookies} if cookies else {}, "origin": origin}
         async with websockets.connect(server.address, **whose, max_queue=4 if lazy else 256) as socket:
             talker = Talker(socket, lazy)
             listening = asyncio.create_task(talker.listen())
