@@ -98,6 +98,7 @@ def film(page: Browser, url: str, hold: str = "") -> Figures:
     page.evaluate(f"({WATCH})(); {hold}")
     page.click("#ft-card-0")
     page.wait("document.querySelector('.ft-save')", FILM_PATIENCE_S)
+    page.wait("window.seen.ended || document.querySelector('#ft-video.ft-asks')")
     asked: bool = page.evaluate(SEEN)["asks"]
     if asked:
         page.click("#ft-video video")
