@@ -47,6 +47,8 @@ SPACE_PROXIES = "127.0.0.0/8,::1,10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.
 address there that is none of theirs is the visitor's, which limits count by; those before it anybody can write."""
 ARRIVALS = 128
 """Connections that are taken before any is looked at; each is an open file."""
+NEVER = str(1 << 60)
+"""Calls after which Gradio sums up the last ten thousand, for a page that this app does not show; else after each."""
 GRACE_S = 1
 """Answers under way may go on for so long after Ctrl-C."""
 
@@ -265,6 +267,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `arguments` (those of the process if None) and exit. 2: wrong usage or setting, 130: Ctrl-C."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)
     if "SPACE_ID" in os.environ:
         os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
     command = typer.main.get_command(app)

@@ -77,7 +77,7 @@ class UiConfig:
     root_path: str = ""
     """Below which path a proxy offers the app, like /talk; the proxy takes it off before it asks."""
     names: tuple[str, ...] = ()
-    """By which, in small letters, it may be asked beside addresses and localhost; with a password by any (ui/hosts.py)."""
+    """By which, in small letters, it may be asked beside addresses and localhost; with a password by any (hosts.py)."""
     films_per_visitor: int = 3
     """Films and comparisons that one browser (one address, without its cookie) has waiting or made at the same time."""
     films_per_address: int = 12

@@ -35,6 +35,7 @@ from flashtalk.ui.streams import Streams
 from flashtalk.ui.tabs import compare, long_video, microphone, upload
 from flashtalk.ui.texts import Pair, Texts
 from flashtalk.ui.tokens import load_tokens
+from flashtalk.ui.values import watch_values
 from flashtalk.ui.visits import Visits
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
@@ -102,6 +103,7 @@ def build_app(client: Client, settings: UiConfig, context: UiContext | None = No
     blocks.max_threads = settings.calls_at_once
     blocks.queue(max_size=settings.calls_waiting, default_concurrency_limit=None)
     _guard_calls(blocks, context)
+    watch_values(blocks)
     return blocks
 
 

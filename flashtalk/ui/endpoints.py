@@ -6,7 +6,7 @@ ui/shutters.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +18,17 @@ from gradio.server_messages import UnexpectedErrorMessage
 
 from flashtalk.ui.refusal import asked_route, refused
 
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
 _JOIN = "/gradio_api/queue/join"
 _DATA = "/gradio_api/queue/data"
 _NAMED = re.compile(r"/gradio_api/(call|run|api)/([^/]*)/?", re.DOTALL)
 _BY_WORDS = re.compile(r"/gradio_api/call/v2/([^/]*)/?", re.DOTALL)
 _EVENT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]*/([^/]+)", re.DOTALL)
 _NAME_LETTERS = 64
+_FAULT, _UNUSABLE = 500, 422
+_UNTOLD = b'"error":null'
 
 
 class Endpoints:
@@ -88,6 +93,24 @@ class Endpoints:
     def _no_name(self, asked: Request, name: str) -> Response:
         names = ", ".join(one.removeprefix("/") for one in self._of_programs)
         return refused(asked, 404, f"There is no endpoint {name[:_NAME_LETTERS]}; there are {names}.")
+
+
+def as_refusals(asked: Request, send: Send) -> Send:
+    """`send`; where a call is answered at once, Gradio says 500 with each of our sentences, which are no faults."""
+    named = _NAMED.fullmatch(_route(asked))
+    if named is None or named[1] == "call":
+        return send
+    held: list[Message] = []
+
+    async def send_refusals(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == _FAULT:
+            held.append(message)
+            return
+        if held:
+            await send({**held.pop(), "status": _FAULT if _UNTOLD in message.get("body", b"") else _UNUSABLE})
+        await send(message)
+
+    return send_refusals
 
 
 def _route(asked: Request) -> str:

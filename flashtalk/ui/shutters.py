@@ -28,7 +28,7 @@ from starlette.requests import ClientDisconnect, Request
 from flashtalk.config_app import DoorConfig
 from flashtalk.ui.arrivals import Arrivals
 from flashtalk.ui.browsers import Browsers, address_of, is_shared
-from flashtalk.ui.endpoints import Endpoints
+from flashtalk.ui.endpoints import Endpoints, as_refusals
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.plain_json import values_at_most
 from flashtalk.ui.refusal import asked_route, is_foreign, refused
@@ -151,7 +151,7 @@ class Shutters:
             return
         if scope["path"] == "/" and (words := self._browsers.cookie_for(asked)):
             send = _with_cookie(send, words)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, as_refusals(asked, send))
 
     def _refusal(self, asked: Request) -> Response | None:
         path = _route(asked)

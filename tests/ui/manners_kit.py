@@ -11,6 +11,7 @@ from unittest import mock
 
 from fastapi import FastAPI
 
+import app as command
 from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.ui.build import mount
@@ -48,7 +49,11 @@ class Opened:
 def page(folder: Path, *, auth: tuple[str, str] | None = None, below: str = "") -> Iterator[Opened]:
     """The whole app, its engine's networks excepted."""
     settings = UiConfig(folder=str(folder / "app"), root_path=below, requests_per_minute=100_000)
-    environment = {"GRADIO_TEMP_DIR": str(folder / "app" / "cache"), "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment = {
+        "GRADIO_TEMP_DIR": str(folder / "app" / "cache"),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": command.NEVER,
+    }
     with mock.patch.dict("os.environ", environment), FakeHouse(load_config("cpu")) as client:
         app = mount(client, settings, auth=auth)
         with serve(Below(app, below) if below else app) as port:  # type: ignore[arg-type]

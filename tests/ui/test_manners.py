@@ -34,7 +34,7 @@ from flashtalk.config import DEFAULT_SERVE_CONFIG
 from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
 from flashtalk.errors import CheckpointError, ConfigError
 from flashtalk.serving.protocol import ServiceStatus
-from flashtalk.ui import build, frame, house, mishaps
+from flashtalk.ui import build, frame, house, mishaps, values
 from flashtalk.ui.browsers import address_of
 from flashtalk.ui.cleaning import Cleaner, Rule
 from flashtalk.ui.guard import _OPEN, _OPEN_FOLDERS
@@ -60,7 +60,7 @@ SAME_IN_BOTH = re.compile(r"[A-Z] − [A-Z]|[\W\d_]*")
 
 
 def all_texts() -> Iterator[tuple[str, Pair]]:
-    ours = (*build._WORDED, mishaps, *build.TABS)
+    ours = (*build._WORDED, mishaps, values, *build.TABS)
     for source in (*(part.TEXTS for part in ours), STATUS, WORDS, frame.GRADIO):
         yield from source.items()
 

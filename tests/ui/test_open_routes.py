@@ -103,6 +103,28 @@ def test_what_is_not_there_is_told_in_a_sentence_and_nothing_fails_inside(
     assert (caplog.text, capfd.readouterr().err) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", r"[\w ]+: .+ is not possible here; give .+\."), ("zh", "此处不能使用")]
+)
+def test_a_value_of_a_wrong_kind_is_told_and_nothing_fails_inside(
+    language: str, words: str, opened: tuple[Opened, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In each place of each endpoint, and nothing in the others."""
+    sentences, told = [], set()
+    with httpx.Client(base_url=f"{opened[0].address}/gradio_api", headers={"accept-language": language}) as web:
+        for name, about in web.get("info").json()["named_endpoints"].items():
+            for index in range(count := len(about["parameters"])):
+                data = [None] * index + [{"a": 1}] + [None] * (count - 1 - index)
+                event = web.post(f"call{name}", json={"data": data}).json()["event_id"]
+                answer = web.get(f"call{name}/{event}").text
+                assert "event: error" in answer, (name, index)
+                sentences.append(json.loads(answer.partition("data: ")[2])["error"])
+                told.add(bool(re.search(words, sentences[-1])))
+    assert True in told
+    demand("Sentences:", [str(one) for one in sentences if not (one and one[-1] in ".。")])
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("host", ["10.1.2.3:7860", "localhost:7860"])
 def test_no_other_site_reads_what_is_answered(host: str, opened: tuple[Opened, Path]) -> None:
     """Nor is it let send what it may not; Gradio would allow both, with the visitor's cookies."""
