@@ -137,6 +137,10 @@ GRADIO: dict[str, Pair] = {
     "The request broke off.": ("The connection broke; try again.", "连接中断，请重试。"),
     "This request .*": ("That is too much at once; try with less.", "一次发送的内容太多，请减少后再试。"),
     "This is no JSON.": ("The page sent something odd; load it again.", "页面发送的内容有误，请重新加载。"),
+    "This has half of a character in it.": (
+        "A character of the text is broken; write it again.",
+        "文字中有一个字符不完整，请重新输入。",
+    ),
     "There is no such (function|call).*": ("This page is too old; load it again.", "此页面已过期，请重新加载。"),
     "(There is no endpoint|This call) .*": (
         "The page sent something odd; load it again.",
