@@ -61,6 +61,10 @@ GRADIO: dict[str, Pair] = {
         "No camera was found. Connect one and press again, or choose a file.",
         "未找到摄像头。请连接后再按一次，或选择文件。",
     ),
+    "camera InsecureContext": (
+        "Browsers give a camera to https pages and to pages of this machine only. Choose a file instead.",
+        "浏览器只允许 https 页面或本机页面使用摄像头。请改为选择文件。",
+    ),
     "camera .*": (
         "The camera cannot be used; perhaps another program has it. Close that, then press again.",
         "无法使用摄像头，可能被其他程序占用。请关闭该程序后再按一次。",

@@ -352,8 +352,19 @@ def test_a_camera_that_cannot_be_had_is_said_where_it_was_asked_for(page: Page, 
     page.add_init_script(
         f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{error}'); }}"
     )
+    open_camera(page)
+    press(page, "Switch the camera on")
+    page.locator("#ft-face button", has_text=words).wait_for()
+
+
+def test_a_page_that_browsers_give_no_camera_says_so(page: Page) -> None:
+    # As over http from another machine.
+    page.add_init_script("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    open_camera(page)
+    page.locator("#ft-face button", has_text="https pages").wait_for()
+
+
+def open_camera(page: Page) -> None:
     page.evaluate("localStorage.setItem('flashtalk_consent', 'yes')")
     page.reload()
     press(page, "Take a picture with the camera")
-    press(page, "Switch the camera on")
-    page.locator("#ft-face button", has_text=words).wait_for()

@@ -159,6 +159,7 @@
       };
     };
     asked(navigator.mediaDevices, "getUserMedia", (wish) => Boolean(wish?.video), sayOnCamera);
+    if (!navigator.mediaDevices) document.addEventListener("click", () => setTimeout(sayOnCamera, 0, { name: "InsecureContext" }));
     asked(navigator.clipboard, "read", () => true);
   };
 
