@@ -176,7 +176,9 @@ def _serve(config: Config, ui: UiConfig, doors: Doors, listener: socket, screen:
 
     from flashtalk.ui.connections import PatientProtocol, SparingFilter, most_connections
     from flashtalk.ui.lobby import Lobby
+    from flashtalk.ui.memory import give_large_back
 
+    give_large_back()
     shared = _tunnel(doors) if doors.share else ""
     ui = replace(ui, names=_names(doors, shared))
 

@@ -27,6 +27,7 @@ from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.kept import Kept
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.memory import keep_pages_small
 from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.prelude import Prelude
@@ -162,6 +163,7 @@ def mount(
         css_paths=[theme.STATIC / "style.css"],
     )
     pages = next(route.app for route in app.routes if isinstance(route, Mount) and isinstance(route.app, gr.routes.App))
+    keep_pages_small(pages)
     # Beside one that allows nobody, Gradio adds none of its own, which lets every site read what a browser may.
     app.add_middleware(CORSMiddleware, allow_origins=())
     app.add_middleware(
