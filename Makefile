@@ -44,13 +44,14 @@ test: lint ## lint, then every test that needs no GPU, a whole video through the
 	@$(BIN)/python -m pytest -m "not gpu" --beside tests/train
 
 # Each writes out/soak/NAME.json; `make soak SOAK="faults door"` runs only those.
-SOAK ?= faults jobs door live page web film
+SOAK ?= faults jobs door live page web browsers film
 soak_faults := -m tests.soak_faults --json out/soak/faults.json
 soak_jobs := -m tests.soak_jobs --kills 100 --disk-full --minutes 60 > out/soak/jobs.json
 soak_door := -m tests.soak_door > out/soak/door.json
 soak_live := -m tests.soak_live --isolated --minutes 10 --json out/soak/live.json
 soak_page := -m tests.soak_page --json out/soak/page.json
 soak_web := -m tests.soak_web --json out/soak/web.json
+soak_browsers := -m tests.soak_browsers --json out/soak/browsers.json
 soak_film := -m tests.soak --minutes 60 --json out/soak/film.json -- --size 64x64
 
 soak: $(DEV) ## what takes hours: faults, long videos, bad files, ten minutes live, 200 visits, an hour of film; figures in out/soak
