@@ -335,7 +335,9 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     press(page, "Record your voice")
     press(page, "Record")
     page.wait_for_timeout(RECORDED_S * SECONDS_MS)
-    press(page, "Stop")
+    with page.expect_response(lambda one: "/upload" in one.url) as upload:
+        press(page, "Stop")
+    upload.value.finished()
     page.wait_for_selector("#ft-voice [aria-label=Play]")
     assert made(page).startswith("Done")
     with page.expect_download() as download:
