@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -241,21 +242,14 @@ def test_who_names_a_file_that_is_not_theirs_is_told_the_same_whether_it_is_ther
         *("", ".", "..", "\0", "a\0b", "app.py", "~/x", f"{ours}/../../outside.png", f"{ours}\0"),
         *(str(ours.parent), str(ours.parent / "link.png"), str(tmp_path / "brought"), "x" * 300, "data:image/png,a"),
     ]
+    routes = ["queue/join", "call/make_film", "call/v2/make_film", "api/make_film", "run/make_film", "stream/a"]
     told = set()
-    for before in ("", "/talk", "/talk/talk"):
-        for route in (
-            "queue/join",
-            "call/make_film",
-            "call/v2/make_film",
-            "api/make_film",
-            "run/make_film",
-            "stream/a",
-        ):
-            for path in paths:
-                file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-                tree = {"data": [{"value": [file]}], "portrait": file}
-                answer = ask(behind, "POST", f"{before}/gradio_api/{route}", tmp_path, content=json.dumps(tree))
-                told.add((answer.status_code, answer.text))
+    for place, (before, route) in enumerate(product(("", "/talk", "/talk/talk"), routes)):
+        for path in paths[place % 5 :: 5] if place else paths:
+            file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            tree = {"data": [{"value": [file]}], "portrait": file}
+            answer = ask(behind, "POST", f"{before}/gradio_api/{route}", tmp_path, content=json.dumps(tree))
+            told.add((answer.status_code, answer.text))
     assert (len(told), told.pop()[0], behind.bodies) == (1, 404, [])
 
 
