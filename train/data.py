@@ -72,7 +72,7 @@ def _fill_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str) -> C
     """The networks that make the pool are let go again."""
     data, filler = config.data, Filler.open(config, ranks.device)
     if isinstance(data, ShardData):
-        first, lots = 0, _shown(data, config.stream, ranks, split)
+        first, lots = ranks.rank * data.clips, _shown(data, config.stream, ranks, split)
     else:
         first = numbers_of(data, split, ranks.rank).start
         lots = _acted(data, config.stream, ranks, config.run.seed, split)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 import torch
@@ -21,13 +21,14 @@ LOOK_EVERY = 10
 class Pace:
     """`run.iterations`, or with `run.limit_s` as many as end so long after this was made.
 
-    The schedules of learning rates are stretched or cut to end with the run. All ranks have the same `total`.
+    The schedules of learning rates are stretched or cut to end with the run. All ranks have the same `total`. `now_s`
+    never goes back.
     """
 
-    def __init__(self, run: RunConfig, ranks: Ranks) -> None:
+    def __init__(self, run: RunConfig, ranks: Ranks, now_s: Callable[[], float] = time.monotonic) -> None:
         self.total = self._planned = run.iterations
-        self._ranks = ranks
-        self._ends_s = None if run.limit_s is None else time.monotonic() + run.limit_s
+        self._ranks, self._now_s = ranks, now_s
+        self._ends_s = None if run.limit_s is None else now_s() + run.limit_s
         self._first: int | None = None
         self._since: tuple[int, float] = 0, 0.0
 
@@ -42,14 +43,15 @@ class Pace:
         """At the clock, after `done` iterations. All ranks call it after each."""
         if self._ends_s is None or done % LOOK_EVERY:
             return
-        self.total = self._estimate(done, self._ends_s - time.monotonic())
+        now_s = self._now_s()
+        self.total = self._estimate(done, now_s, self._ends_s - now_s)
         for optimiser in optimisers:
             optimiser.stretch(self.total / self._planned)
 
-    def _estimate(self, done: int, left_s: float) -> int:
+    def _estimate(self, done: int, now_s: float, left_s: float) -> int:
         """The total, from the pace since PROBE iterations of this process; until then the planned one."""
         self._first = done if self._first is None else self._first
-        now_s, probing = time.monotonic(), done < self._first + PROBE
+        probing = done < self._first + PROBE
         if probing:
             self._since = done, now_s
         pace_s = (now_s - self._since[1]) / max(1, done - self._since[0])
