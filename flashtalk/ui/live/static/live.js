@@ -4,6 +4,7 @@ import { microphones, openAudio } from "./audio.js";
 import { Conversation, choosePlayer } from "./conversation.js";
 import { Meter } from "./meter.js";
 import { watchOwnFace } from "./own-face.js";
+import { holdEarlyPresses } from "./plain-press.js";
 
 const NOTICE_MS = 5000;
 /** What getUserMedia throws, and the sentence that helps. */
@@ -181,4 +182,5 @@ export function start(element, options) {
   const root = element.querySelector(".ft-live");
   if (root.page) return;
   root.page = new Page(root, options);
+  holdEarlyPresses();
 }
