@@ -16,7 +16,7 @@ from gradio.block_function import BlockFunction
 from gradio.blocks import Blocks
 from gradio.server_messages import UnexpectedErrorMessage
 
-from flashtalk.ui.refusal import asked_route, refused
+from flashtalk.ui.refusal import asked_route, refused, translated
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -42,7 +42,7 @@ class Endpoints:
         route, queue = _route(asked), self._blocks._queue
         session = asked.query_params.get("session_hash")
         if route == _DATA and session is not None and session not in queue.pending_messages_per_session:
-            return _no_session()
+            return _no_session(asked)
         found = _EVENT.fullmatch(route)
         if found is None or found[1] in queue.event_ids_to_events or found[1] in queue.pending_messages_per_session:
             return None
@@ -128,7 +128,8 @@ def _too_few(asked: Request, function: BlockFunction, tree: Mapping[str, Any]) -
     return refused(asked, 422, f"This call has {len(given)} values; {function.api_name} takes {told}.")
 
 
-def _no_session() -> Response:
+def _no_session(asked: Request) -> Response:
     """As Gradio's page knows it, which then asks again or loads itself anew."""
-    message = UnexpectedErrorMessage(message="There is no such session.", session_not_found=True)
+    words = translated(asked, "There is no such session.")
+    message = UnexpectedErrorMessage(message=words, session_not_found=True)
     return Response(f"data: {message.model_dump_json()}\n\n", media_type="text/event-stream")

@@ -8,7 +8,7 @@ from html import escape
 import gradio as gr
 
 from flashtalk.config_app import JobsConfig
-from flashtalk.ui import house
+from flashtalk.ui import house, refusal
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.texts import Pair, Texts
 from flashtalk.ui.theme import STATIC
@@ -107,50 +107,6 @@ GRADIO: dict[str, Pair] = {
         "Too many wait already; try again in a minute.",
         "排队的人太多，请稍后再试。",
     ),
-    "Too many requests from your address.*": (
-        "Too many requests from your address; wait a minute.",
-        "您的地址请求过多，请稍等一分钟。",
-    ),
-    "Too many wrong passwords.*": (
-        "Too many wrong passwords from your address; wait a minute.",
-        "您的地址密码错误次数过多，请稍等一分钟。",
-    ),
-    "The server has no room for this file.*": (
-        "The server has no room for this file just now; try a smaller one, or later.",
-        "服务器目前没有空间存放该文件，请换一个较小的文件，或稍后再试。",
-    ),
-    "The file is too long; give one of {} MiB at most.": (
-        "This file is too large; {} MiB is the most. Choose a smaller one.",
-        "文件太大，最大为 {} MiB，请换一个较小的文件。",
-    ),
-    "Too many uploads from your address are under way.*": (
-        "Too many uploads from your address are under way; wait for one of them.",
-        "您的地址正在上传的文件太多，请等其中一个完成。",
-    ),
-    "Your address brought very much lately.*": (
-        "Your address brought very much lately; try again in a quarter of an hour.",
-        "您的网络最近上传的内容过多，请十五分钟后再试。",
-    ),
-    "This came too slowly.*": ("The connection is too slow; try again.", "连接太慢，请重试。"),
-    "Log in first.": house.TEXTS["house.locked"],
-    "Another site sent this.*": ("Another site sent this; open the page itself.", "请求来自其他网站，请打开本页面。"),
-    "Files are taken as uploads only.*": ("Only uploaded files are taken.", "只接受上传的文件，不接受网址。"),
-    "There is no such file.*": ("This file is not there any more; choose it again.", "该文件已不存在，请重新选择。"),
-    "There is nothing here.": ("There is nothing here; load the page again.", "此处没有内容，请重新加载页面。"),
-    "Say how long the file is.": ("The file did not arrive whole; choose it again.", "文件未完整送达，请重新选择。"),
-    "The request broke off.": ("The connection broke; try again.", "连接中断，请重试。"),
-    "This request .*": ("That is too much at once; try with less.", "一次发送的内容太多，请减少后再试。"),
-    "This is no JSON.": ("The page sent something odd; load it again.", "页面发送的内容有误，请重新加载。"),
-    "This has half of a character in it.": (
-        "A character of the text is broken; write it again.",
-        "文字中有一个字符不完整，请重新输入。",
-    ),
-    "There is no such (function|call).*": ("This page is too old; load it again.", "此页面已过期，请重新加载。"),
-    "(There is no endpoint|This call) .*": (
-        "The page sent something odd; load it again.",
-        "页面发送的内容有误，请重新加载。",
-    ),
-    "There is no such session.": ("This page is too old; load it again.", "此页面已过期，请重新加载。"),
     r"File\(s\) exceed the maximum allowed size of {}: .*": (
         "This file is too large; {} is the most. Choose a smaller one.",
         "文件太大，最大为 {}，请换一个较小的文件。",
@@ -165,6 +121,7 @@ GRADIO: dict[str, Pair] = {
         "{} 不是图片。请使用 PNG、JPEG、WebP 或 BMP。",
     ),
     "Invalid file type: {}. Only .*": ("{} cannot be used here.", "{} 不能用在这里。"),
+    **refusal.WORDS,
 }
 """Words of Gradio's and of ui/refusal.py (patterns, {} stands for anything), and ours for them. head.js puts these in:
 names of small buttons, words in choosers' buttons, what became of the camera, and notices at the page's corner."""

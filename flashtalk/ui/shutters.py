@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Any
 
 from fastapi import HTTPException
+from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect, Request
 
@@ -31,7 +32,7 @@ from flashtalk.ui.browsers import Browsers, address_of, is_shared
 from flashtalk.ui.endpoints import Endpoints, as_refusals
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.plain_json import values_at_most
-from flashtalk.ui.refusal import asked_route, is_foreign, refused
+from flashtalk.ui.refusal import asked_route, is_foreign, refused, translated
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -136,7 +137,7 @@ class Shutters:
             await self._app(scope, receive, send)
             return
         if scope["method"] == "POST":
-            receive = _hurried(receive, self._patience_s)
+            receive = _hurried(receive, self._patience_s, translated(HTTPConnection(scope), _TOO_SLOW))
         asked = Request(scope, receive)
         refusal = self._refusal(asked)
         if refusal is None and asked.method == "POST" and _route(asked) != _UPLOAD:
@@ -288,8 +289,8 @@ def _again(body: bytes, asked: Request) -> Receive:
     return receive
 
 
-def _hurried(receive: Receive, patience_s: float) -> Receive:
-    """`receive` that ends with 408 when a body comes too slowly; what comes after it has time."""
+def _hurried(receive: Receive, patience_s: float, words: str) -> Receive:
+    """`receive` that ends with 408 and `words` when a body comes too slowly; what comes after it has time."""
     left_s, is_whole = patience_s, False
 
     async def receive_in_time() -> Message:
@@ -300,7 +301,7 @@ def _hurried(receive: Receive, patience_s: float) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), left_s)
         except TimeoutError:
-            raise HTTPException(408, _TOO_SLOW) from None
+            raise HTTPException(408, words) from None
         left_s += len(message.get("body", b"")) / _SLOWEST_BYTES_PER_S - (time.monotonic() - began_s)
         is_whole = not message.get("more_body", False)
         return message

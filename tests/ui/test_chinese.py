@@ -8,7 +8,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from flashtalk.ui import frame
+from fastapi.requests import HTTPConnection
+
+from flashtalk.ui import frame, refusal
 from flashtalk.ui.live import page as live_page
 from flashtalk.ui.texts import Texts
 from flashtalk.ui.why import CHINESE
@@ -38,6 +40,8 @@ def words_of(node: ast.AST | None) -> Iterator[str]:
     match node:
         case ast.Constant(value=str(text)):
             yield text
+        case ast.Constant(value=bytes(data)):
+            yield data.decode(errors="replace")
         case ast.IfExp(body=body, orelse=other):
             yield from words_of(body)
             yield from words_of(other)
@@ -49,9 +53,8 @@ def words_of(node: ast.AST | None) -> Iterator[str]:
                 yield "".join(str(part.value) if isinstance(part, ast.Constant) else kind for part in parts)
 
 
-def answers(node: ast.Call) -> bool:
-    name = node.func.id if isinstance(node.func, ast.Name) else ""
-    return name in ("refused", "HTTPException") or name.endswith("Response")
+def name_of(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
 def codes(source: Source) -> Iterator[str]:
@@ -83,8 +86,8 @@ def test_the_live_page_knows_all_of_them() -> None:
     demand("Chinese in the live tab:", [code for code in CHINESE if not HAN.search(known[code][1])])
 
 
-def refusals(source: Source) -> Iterator[str]:
-    """What `refused` is given, ui/refusal.py, and any answer of a route that is a sentence."""
+def sentences(source: Source, names: str) -> Iterator[tuple[ast.AST, str]]:
+    """What calls of functions and classes of these names (a pattern) are given."""
     named = {
         target.id: node.value
         for node in source.nodes(ast.Assign)
@@ -93,17 +96,33 @@ def refusals(source: Source) -> Iterator[str]:
         if isinstance(target, ast.Name)
     }
     for node in source.nodes(ast.Call):
-        if isinstance(node, ast.Call) and answers(node):
+        if isinstance(node, ast.Call) and re.fullmatch(names, name_of(node)):
             given = [*node.args, *(one.value for one in node.keywords)]
             said = [word for one in given for word in words_of(named.get(one.id) if isinstance(one, ast.Name) else one)]
-            is_refusal = ast.unparse(node.func) == "refused"
-            assert said or not is_refusal, source.at(node, "a refusal without words")
-            yield from (words for words in said if is_refusal or SENTENCE.match(words))
+            assert said or name_of(node) != "refused", source.at(node, "a refusal without words")
+            yield from ((node, words) for words in said)
 
 
-def test_every_refusal_has_words_in_chinese() -> None:
-    """Notices and the long-video tab show them through the page's list of foreign words."""
-    told = {words for source in sources("flashtalk/ui") for words in refusals(source)}
-    assert len(told) > 8
-    known = [re.compile(f"^{words.replace('{}', '(.+)')}$") for words in frame.GRADIO]
-    demand("Chinese for a refusal, in ui/frame.py:", [one for one in told if not any(p.match(one) for p in known)])
+def test_every_refusal_is_chinese_for_a_browser_that_prefers_it() -> None:
+    """By ui/refusal.py, and for notices and the long-video tab by the page's list of foreign words, which has the same
+    rows."""
+    scope = {"type": "http", "path": "/", "query_string": b"", "headers": [(b"accept-language", b"zh-CN,zh;q=0.9")]}
+    asked = HTTPConnection(scope)
+    told = {words for source in sources("flashtalk/ui") for _, words in sentences(source, "refused|translated")}
+    assert len(told) > 20
+    said = {words: json.loads(bytes(refusal.refused(asked, 404, words).body))["error"] for words in told}
+    demand("Chinese for a refusal, in ui/refusal.py:", [words for words in told if not HAN.search(said[words])])
+    demand("Filled in:", [words for words in said.values() if "{}" in words])
+    assert refusal.WORDS.items() <= frame.GRADIO.items()
+
+
+def test_no_answer_is_a_sentence_that_goes_round_the_refusals() -> None:
+    demand(
+        "`refused` or `translated` of ui/refusal.py around:",
+        [
+            source.at(node, words)
+            for source in sources("flashtalk/ui")
+            for node, words in sentences(source, ".*(Exception|Response|Message)")
+            if SENTENCE.match(words)
+        ],
+    )

@@ -95,7 +95,8 @@ def test_who_asks_too_often_is_told_so_in_json() -> None:
 
 
 def test_sockets_count_as_requests_and_an_address_has_so_many_under_way() -> None:
-    go_on, far = asyncio.Event(), {"client": ("192.0.2.7", 1), "headers": [], "path": "/live/socket"}
+    go_on = asyncio.Event()
+    far = {"client": ("192.0.2.7", 1), "headers": [], "query_string": b"", "path": "/live/socket"}
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
         await go_on.wait()

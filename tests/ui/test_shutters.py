@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fastapi
@@ -22,10 +23,13 @@ import pytest
 from flashtalk.ui.arrivals import Arrivals
 from flashtalk.ui.browsers import Browsers
 from flashtalk.ui.endpoints import Endpoints
+from flashtalk.ui.guard import Guard, Login
+from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.shutters import Shutters
 from flashtalk.ui.tokens import Tokens
 from tests.ui.live_kit import serve
+from tests.ui.test_chinese import HAN
 
 BROWSERS = Browsers(Tokens(b"secret"))
 SESSION, INSIDE = "abcdefghij", "what nobody may read"
@@ -64,7 +68,7 @@ def shipped(folder: Path) -> str:
     return str(path)
 
 
-async def _ask(shutters: Shutters, method: str, path: str, **more: Any) -> httpx.Response:
+async def _ask(shutters: Shutters | Guard, method: str, path: str, **more: Any) -> httpx.Response:
     transport = httpx.ASGITransport(shutters)
     async with httpx.AsyncClient(transport=transport, base_url="http://talk") as web:
         return await web.request(method, path, **more)
@@ -335,6 +339,29 @@ async def _bring(shutters: Shutters, address: str, size: int) -> httpx.Response:
         return await web.post("/gradio_api/upload", content=b"x" * size)
 
 
+def test_the_door_answers_a_chinese_browser_in_chinese(tmp_path: Path) -> None:
+    login = Login(SimpleNamespace(cookie_id="x", tokens={"here": "anna"}), ("anna", "a secret"))  # type: ignore[arg-type]
+    door, inside = Guard(shut(Behind(), tmp_path), RateLimit(3), login), {"cookie": "access-token-x=here"}
+    upload, join, long = "/gradio_api/upload", "/gradio_api/queue/join", str(1 << 60)
+    wants: list[tuple[int, str, str, dict[str, Any]]] = [
+        (401, "GET", "/config", {"headers": {}}),
+        (404, "GET", "/monitoring", {"headers": inside}),
+        (404, "GET", "/gradio_api/queue/data?session_hash=" + "a" * 200, {"headers": inside}),
+        (403, "POST", "/gradio_api/reset", {"headers": inside | {"sec-fetch-site": "cross-site"}}),
+        (400, "POST", "/gradio_api/reset", {"headers": inside, "content": b"{"}),
+        (413, "POST", upload, {"headers": inside | {"content-length": long}, "content": b""}),
+        (404, "POST", join, {"headers": inside, "json": {"fn_index": 99}}),
+        (413, "POST", "/login", {"headers": {}, "content": b"a" * 5000}),
+        (429, "POST", join, {"headers": inside, "json": {}}),
+    ]
+    for status, method, path, more in wants:
+        more["headers"] |= {"accept-language": "zh-CN,zh;q=0.9,en;q=0.5"}
+        refusal = asyncio.run(_ask(door, method, path, **more))
+        assert (refusal.status_code, HAN.search(refusal.json()["error"]) is not None) == (status, True), refusal.text
+    old = {"headers": inside | {"accept-language": "zh"}}
+    assert HAN.search(asyncio.run(_ask(door, "GET", "/gradio_api/queue/data?session_hash=a", **old)).text)
+
+
 @pytest.mark.parametrize("path", ["upload", "call/size"])
 def test_who_sends_too_slowly_is_not_waited_for(path: str, tmp_path: Path) -> None:
     with gr.Blocks(analytics_enabled=False) as blocks:
@@ -349,10 +376,13 @@ def test_who_sends_too_slowly_is_not_waited_for(path: str, tmp_path: Path) -> No
         patience_s=0.2,
     )
     kind = "multipart/form-data; boundary=b" if path == "upload" else "application/json"
-    head = f"POST /gradio_api/{path} HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: 99\r\n\r\n--b"
+    tells = f"host: a\r\naccept-language: zh\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: 99"
+    head = f"POST /gradio_api/{path} HTTP/1.1\r\n{tells}\r\n\r\n--b"
     with serve(app) as port, socket.create_connection(("127.0.0.1", port), 10) as slow:
         slow.sendall(head.encode())
-        assert slow.recv(1000).startswith(b"HTTP/1.1 408")
+        answer = b"".join(iter(lambda: slow.recv(1000), b"")).decode()
+    assert answer.startswith("HTTP/1.1 408")
+    assert HAN.search(answer)
 
 
 @pytest.fixture(scope="module")
