@@ -32,6 +32,7 @@ CHINESE: dict[str, str] = {
     "audio_limits": "声音太长、文件太大或声道太多；请剪短，或使用“长视频”。",
     "audio_no_stream": "该文件没有声音，请选择带音轨的文件。",
     "audio_unreadable": "声音文件已损坏或不是声音，请另存为 WAV、FLAC、MP3 或 M4A。",
+    "microphone_silent": "没有收到麦克风的声音。请在地址栏旁允许使用麦克风，然后重新开始。",
     "text_empty": "没有可说的文字，请写一句话。",
     "text_long": "文字太长，请缩短后再试。",
     "no_synthesiser": "无法将这段文字转为语音；请换用简单的文字，或录制、上传声音。",

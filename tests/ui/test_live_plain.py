@@ -19,6 +19,7 @@ from flashtalk.media.segments import Segment
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.browsers import Asker
+from flashtalk.ui.live import plain
 from flashtalk.ui.live.messages import Kind, Outgoing, say
 from flashtalk.ui.live.plain import PIECE_S, Heard, PlainTalk, SegmentsBox, read_piece
 from flashtalk.ui.live.session import Visitor
@@ -60,6 +61,21 @@ def test_lost_pieces_are_told_once_and_late_ones_are_not_lost() -> None:
     assert all(heard.all_of(PIECE_S, index * PIECE_S + late[index]) for index in range(100))
     told = [heard.all_of(PIECE_S, index * PIECE_S) for index in range(104, 130)]  # four pieces never came
     assert told == [False] + [True] * 25
+
+
+def test_a_refused_microphone_gives_its_seat_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_UNHEARD_S", 2.0)
+    sessions = LiveSessions(client, LiveConfig())
+    session = sessions.open(Visitor(np.full((64, 64, 3), 99, np.uint8)), "me", Asker())
+    talk = PlainTalk(session)
+    coming = talk.segments()
+    seen_s = next(coming).duration_s
+    talk.hear(np.zeros(1600, np.float32), 0.0)
+    with pytest.raises(InputError, match="Allow it") as caught:
+        seen_s += sum(segment.duration_s for segment in coming)
+    assert (caught.value.code, seen_s) == ("microphone_silent", pytest.approx(1.0, abs=1.0))
+    assert session.join(5)
+    assert client.status().seats_used == 0
 
 
 def test_last_words_of_a_session_reach_the_page() -> None:

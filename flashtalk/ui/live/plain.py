@@ -9,8 +9,8 @@ import itertools
 import math
 import queue
 import wave
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 
 import numpy as np
 
@@ -36,6 +36,8 @@ _MOST_SEGMENT_S = 1.0
 _SEGMENTS_AT_FIRST = 3
 _LOST_S = 2.0
 """So much less than the clock shows may be on its way; more was lost."""
+_UNHEARD_S = 30.0
+"""Gradio's page begins before the visitor allows the microphone, and leaves us to it if that is refused."""
 _WAITING = 64
 _BEAT_S = 0.5
 
@@ -92,7 +94,7 @@ class SegmentsBox:
         with suppress(queue.Full):  # a full box has an ended session, which its reader sees
             self._waiting.put_nowait(None)
 
-    def segments(self, session: LiveSession) -> Iterator[Segment]:
+    def segments(self, session: LiveSession) -> Generator[Segment]:
         """Until the session ends; leaving early ends the session. Raises InputError with the session's last words.
 
         The first ones come together: Chromium's own player gives up a growing list that it finds with a single one.
@@ -123,18 +125,27 @@ class PlainTalk:
 
     def __init__(self, session: LiveSession) -> None:
         self._session, self._box = session, SegmentsBox()
-        self._heard = Heard()
+        self._heard, self._unheard_s = Heard(), 0.0
         session.attach(self._box, SegmentsPacker)
 
     def segments(self) -> Iterator[Segment]:
-        """See SegmentsBox."""
-        return self._box.segments(self._session)
+        """See SegmentsBox. Raises InputError(microphone_silent) after `_UNHEARD_S` of film without any recording."""
+        with closing(self._box.segments(self._session)) as coming:
+            for segment in coming:
+                self._unheard_s += segment.duration_s
+                if self._unheard_s > _UNHEARD_S:
+                    raise InputError(
+                        "Nothing comes from your microphone. Allow it beside the page's address, and press again.",
+                        code="microphone_silent",
+                    )
+                yield segment
 
     def hear(self, samples_S: np.ndarray, now_s: float) -> bool:
         """A piece of the microphone, 16 kHz; False if pieces before it were lost, which is said once for each loss.
 
         Gradio keeps one piece for us at a time: on a busy machine the next one takes its place before we see it.
         """
+        self._unheard_s = 0.0
         for start in range(0, len(samples_S), _FED):
             self._session.hear(samples_S[start : start + _FED])
         return self._heard.all_of(len(samples_S) / _HEARD_RATE, now_s)
