@@ -78,9 +78,10 @@ def asked_route(path: str) -> str:
 def is_foreign(asked: HTTPConnection) -> bool:
     """Whether a page of another site sends it, one at another port or name of the same machine included.
 
-    Over plain http browsers tell only where the page is from; programs tell nothing and are let through.
+    Over plain http browsers tell only where the page is from, if at all; programs tell nothing and are let through.
     """
-    site, origin = asked.headers.get("sec-fetch-site"), asked.headers.get("origin")
+    told = asked.headers
+    site, origin = told.get("sec-fetch-site"), told.get("origin", told.get("referer"))
     return origin is not None and not is_ours(asked, origin) if site is None else site not in ("same-origin", "none")
 
 

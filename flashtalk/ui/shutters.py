@@ -57,6 +57,8 @@ _UPLOAD = "/gradio_api/upload"
 _FILE = re.compile(r"(?:/gradio_api)?/file[=/](.*)", re.DOTALL)
 _SAFE = ("GET", "HEAD")
 """What another site may ask too, and cannot read; not what browsers ask before they send what it may not."""
+_LOGOUT = "/logout"
+"""Gradio's, which does something over a GET."""
 _BODY_MAX_BYTES = 256 << 10
 """Of what is no upload."""
 _MOST_VALUES = 4096
@@ -155,10 +157,10 @@ class Shutters:
         await self._app(scope, receive, as_refusals(asked, send))
 
     def _refusal(self, asked: Request) -> Response | None:
-        path = _route(asked)
-        if not _OPEN.fullmatch(self._inside(asked)) or _longest_name(path) > _NAME_BYTES:
+        path, inside = _route(asked), self._inside(asked)
+        if not _OPEN.fullmatch(inside) or _longest_name(path) > _NAME_BYTES:
             return refused(asked, 404, "There is nothing here.")
-        if asked.method not in _SAFE and is_foreign(asked):
+        if (asked.method not in _SAFE or inside == _LOGOUT) and is_foreign(asked):
             return refused(asked, 403, "Another site sent this; open the page itself.")
         found = _SESSION.match(path)
         named = (found[1] or found[2]) if found else asked.query_params.get("session_hash")

@@ -148,6 +148,29 @@ def test_requests_that_another_site_sends_are_refused_and_programs_are_not(tmp_p
         assert ask(Behind(), "GET", "/", tmp_path, headers=headers).status_code == 200
 
 
+def test_no_other_site_logs_a_visitor_out(tmp_path: Path) -> None:
+    """A picture there with that address would; over plain http there is only where the page was, if that is told."""
+    tells: list[tuple[dict[str, str], int]] = [
+        ({"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "referer": "http://talk/"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"referer": "http://evil.example/page?a=http://talk/"}, 403),
+        ({"referer": "http://talk.evil.example/"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate"}, 200),
+        ({"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}, 200),
+        ({"referer": "http://talk/?lang=zh"}, 200),
+        ({"referer": "https://a.name/talk/", "x-forwarded-host": "a.name"}, 200),
+        ({}, 200),
+    ]
+    shutters = shut(Behind(), tmp_path)
+    for headers, status in tells:
+        for path in ("/logout", "/talk/logout", "/talk/talk/logout"):
+            answer = asyncio.run(_ask(shutters, "GET", path, headers=headers))
+            assert (answer.status_code, "Another site" in answer.text) == (status, status == 403), (headers, path)
+        assert asyncio.run(_ask(shutters, "GET", "/", headers=headers)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("headers", "sites"),
     [({}, "SameSite=Lax"), ({"x-forwarded-proto": "https"}, "SameSite=None; Secure; Partitioned")],
