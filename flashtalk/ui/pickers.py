@@ -1,4 +1,6 @@
-"""A tab's first words, and the choosers of a face and of a voice with our samples beside them. Used by ui/tabs."""
+"""A tab's first words, the choosers of a face and of a voice with our samples beside them, and the line that says that
+something chosen is on its way. Used by ui/tabs.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,19 @@ from flashtalk.ui.context import UiContext
 from flashtalk.ui.material import materials_of
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
 from flashtalk.ui.texts import Pair
+from flashtalk.ui.theme import STATIC
 
 TEXTS: dict[str, Pair] = {
     "pick.face": ("Face", "人物"),
     "pick.voice": ("Voice", "声音"),
+    "pick.coming": (
+        "Your picture or recording is still on its way. This begins by itself when it is there.",
+        "您的照片或录音仍在上传，完成后将自动开始。",
+    ),
+    "pick.lost": (
+        "Your picture or recording did not arrive, so nothing was begun. Choose it again, then press once more.",
+        "您的照片或录音未能送达，因此没有开始。请重新选择，然后再按一次。",
+    ),
 }
 
 
@@ -78,6 +89,17 @@ def build_voice(
         )
     _bind(buttons, [*(path for _, path in more), *(voice_path(context.assets, one) for one in SAMPLES)], voice)
     return voice
+
+
+def build_coming(context: UiContext, go: str) -> None:
+    """The line below the button with the id `go`, whose press waits for the tab's uploads; see static/coming.js."""
+    told = (f'<span data-for="{state}">{context.texts.html(f"pick.{state}")}</span>' for state in ("coming", "lost"))
+    gr.HTML(
+        f'<p class="ft-coming" data-go="{go}" role="status">{"".join(told)}</p>',
+        elem_classes="ft-coming-place",
+        apply_default_css=False,
+        js_on_load=(STATIC / "coming.js").read_text(encoding="utf-8"),
+    )
 
 
 def _build_head(

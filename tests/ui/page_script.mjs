@@ -24,8 +24,13 @@ const button = { pressed: "", setAttribute(_name, value) { this.pressed = value;
 let compared = [], renew = null;
 let told = "", links = null;
 const form = { closest: () => ({ before: (line) => { told = line.textContent; } }) };
+const comes = { dataset: { go: "ft-make" }, scrollIntoView() {} };
+const tab = { offsetParent: {}, contains: () => true };
+const uploads = [];
+let ordered = 0, clocks = [];
 globalThis.element = {
-  querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice, "[data-play]": button, "[data-start]": {} })[part],
+  closest: () => tab,
+  querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice, ".ft-coming": comes, "[data-play]": button, "[data-start]": {} })[part],
   querySelectorAll: (part) => (part === "video" ? compared : []), addEventListener() {},
 };
 globalThis.window = globalThis;
@@ -38,11 +43,27 @@ globalThis.document = {
   querySelectorAll: () => films.filter((one) => one.busy),
 };
 globalThis.watch = (_name, act) => { renew = act; };
-globalThis.clearTimeout = () => {};
-globalThis.fetch = async () => answers.shift() ?? Promise.reject(new Error("no network"));
-globalThis.setTimeout = (act, after_ms) => { due = { act, at: time + after_ms }; };
+globalThis.addEventListener = (kind, act) => { handlers[kind] = act; };
+globalThis.clearTimeout = (clock) => { clocks = clocks.filter((one) => one !== clock); };
+globalThis.fetch = async (what) => {
+  if (what === "upload") return new Promise((come, lose) => uploads.push({ come, lose }));
+  return answers.shift() ?? Promise.reject(new Error("no network"));
+};
+globalThis.setTimeout = (act, after_ms) => {
+  due = { act, at: time + after_ms };
+  clocks.push(due);
+  return due;
+};
 
 const at = (words, value = "") => ({ value, matches: (wanted) => wanted === words, closest: (wanted) => wanted.includes(words) });
+/** A button of the tab; the one that makes the film, pressed by the page itself too, counts the films. */
+const tabButton = (what) => {
+  const known = { "ft-make": [".ft-go"], ".stop-button": [".stop-button", ".ft-drop-voice"] }[what] ?? [what];
+  const is = (wanted) => wanted.split(", ").some((one) => known.includes(one));
+  const button = { id: what, matches: is, closest: (wanted) => (wanted === "button" ? button : is(wanted)) };
+  button.click = () => does.presses(what);
+  return button;
+};
 const does = {
   type: (words) => handlers.input({ target: at(".ft-type textarea", words) }),
   click: (what) => handlers.click({ target: at(what) }),
@@ -80,6 +101,39 @@ const does = {
     renew();
     await new Promise(setImmediate);
     return [button.pressed, compared.map((one) => !one.muted)];
+  },
+  // A button of the tab is pressed: how many films were ordered by now, and what the line says.
+  presses: (what) => {
+    let isHeld = false;
+    const target = tabButton(what);
+    handlers.click({ target, preventDefault() {}, stopImmediatePropagation: () => { isHeld = true; } });
+    if (what === "ft-make" && !isHeld) ordered++;
+    return does.stands_now();
+  },
+  stands_now: () => [ordered, comes.dataset.state ?? ""],
+  // A file of so many bytes goes, while the tab is in sight or not.
+  brings: (bytes, seen = true) => {
+    tab.offsetParent = seen ? {} : null;
+    const body = new FormData();
+    body.append("files", new Blob([new Uint8Array(bytes)]));
+    window.fetch("upload", { method: "POST", body }).catch(() => {});
+  },
+  // The oldest file on its way has come, with this answer, or is lost.
+  answered: async (status) => {
+    const { come, lose } = uploads.shift();
+    status === "lost" ? lose(new Error("no network")) : come(new Response("[]", { status }));
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    return does.stands_now();
+  },
+  // So much later.
+  passes: (ms) => {
+    time += ms;
+    for (const clock of clocks.filter(({ at }) => at <= time)) {
+      clearTimeout(clock);
+      clock.act();
+    }
+    return does.stands_now();
   },
   // The password was sent and this came back: what the page says then.
   login: async (status) => {

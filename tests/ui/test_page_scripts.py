@@ -1,4 +1,4 @@
-"""The page's smaller scripts in node, without a browser: who speaks, when a film counts as cut, when it stops."""
+"""The page's smaller scripts in node, without a browser: who speaks, what a press waits for, when a film is cut."""
 
 from __future__ import annotations
 
@@ -50,6 +50,45 @@ def played(script: str, *acts: list[Any]) -> list[Any]:
 )
 def test_whichever_was_done_last_speaks_and_the_page_says_so(acts: list[Any], spoken: str, told: str) -> None:
     assert played("typing.js", *acts, ["speaks"])[-1] == [spoken, told]
+
+
+MAKE, BRINGS, SETTLES = ["presses", "ft-make"], ["brings", 1600], ["passes", 100]
+RECORDED = ["presses", ".stop-button"]
+
+
+@pytest.mark.parametrize(
+    ("acts", "left"),
+    [
+        ([MAKE], [1, ""]),
+        ([BRINGS, MAKE], [0, "coming"]),
+        ([BRINGS, MAKE, MAKE, ["answered", 200]], [0, "coming"]),
+        ([BRINGS, MAKE, MAKE, ["answered", 200], SETTLES], [1, ""]),
+        ([BRINGS, ["answered", 200], SETTLES, MAKE], [1, ""]),
+        ([BRINGS, MAKE, ["answered", 413]], [0, "coming"]),
+        ([BRINGS, MAKE, ["answered", 413], SETTLES], [0, "lost"]),
+        ([BRINGS, MAKE, ["answered", "lost"]], [0, "lost"]),
+        ([BRINGS, MAKE, ["answered", "lost"], MAKE], [1, ""]),
+        # As long as the server waits for it: a minute, and its bytes at 16 a millisecond.
+        ([BRINGS, MAKE, ["passes", 60_099]], [0, "coming"]),
+        ([BRINGS, MAKE, ["passes", 60_100]], [0, "lost"]),
+        ([BRINGS, ["passes", 60_100], MAKE], [1, ""]),
+        # A picture and a voice: both must come.
+        ([BRINGS, BRINGS, MAKE, ["answered", 200], SETTLES], [0, "coming"]),
+        ([BRINGS, BRINGS, MAKE, ["answered", 200], ["answered", 200], SETTLES], [1, ""]),
+        # A recording is on its way before its bytes go; where it cannot be had, nothing ever goes.
+        ([RECORDED, MAKE], [0, "coming"]),
+        ([RECORDED, MAKE, BRINGS, ["answered", 200], SETTLES], [1, ""]),
+        ([RECORDED, MAKE, ["brings", 1600, False], ["answered", 200], SETTLES], [1, ""]),
+        ([RECORDED, MAKE, RECORDED], [0, "coming"]),
+        ([RECORDED, MAKE, ["passes", 20_000]], [0, "lost"]),
+        # Who presses for something else wants that.
+        ([BRINGS, MAKE, ["presses", ".ft-go"], ["answered", 200], SETTLES], [0, ""]),
+        ([BRINGS, MAKE, ["presses", ".ft-card"], ["answered", 200], SETTLES], [0, ""]),
+        ([["brings", 1600, False], MAKE], [1, ""]),
+    ],
+)
+def test_a_press_waits_for_a_file_on_its_way_and_is_made_when_it_is_there(acts: list[Any], left: list[Any]) -> None:
+    assert played("coming.js", *acts, ["stands_now"])[-1] == left
 
 
 @pytest.mark.parametrize(

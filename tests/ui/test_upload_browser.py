@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from flashtalk.media import speak
 from flashtalk.media.encode import MediaFormat
@@ -268,6 +268,11 @@ def type_in(page: Page, words: str) -> None:
 def made(page: Page) -> str:
     """What the status line says of the film that is asked for now."""
     page.click("#ft-make")
+    return told(page)
+
+
+def told(page: Page) -> str:
+    """What it says of the film that was asked for."""
     page.wait_for_selector("#ft-status .ft-busy")
     page.wait_for_selector(".ft-save, .ft-failed", timeout=240 * SECONDS_MS)
     return page.locator("#ft-status p").inner_text()
@@ -335,11 +340,7 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     press(page, "Record your voice")
     press(page, "Record")
     page.wait_for_timeout(RECORDED_S * SECONDS_MS)
-    with page.expect_response(lambda one: "/upload" in one.url) as upload:
-        press(page, "Stop")
-    upload.value.finished()
-    page.wait_for_selector("#ft-voice [aria-label=Play]")
-    assert made(page).startswith("Done")
+    assert recorded_and_pressed_at_once(page).startswith("Done")
     with page.expect_download() as download:
         page.locator(".ft-save").first.click()
     download.value.save_as(film := tmp_path / "film.mp4")
@@ -347,6 +348,25 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     assert len(frames_FHWC) / FPS == pytest.approx(RECORDED_S, abs=0.5)
     assert unlike(frames_FHWC, SEEN) < 0.6 * unlike(frames_FHWC, UNSEEN)
     assert heard_in(film, speech) > 0.9
+
+
+def recorded_and_pressed_at_once(page: Page) -> str:
+    """What is said of a film that is asked for while its recording is on its way, over a slow line."""
+    on_its_way: list[Route] = []
+
+    def hold(upload: Route) -> None:
+        on_its_way.append(upload)
+
+    page.route("**/upload*", hold)
+    with page.expect_request("**/upload*"):
+        press(page, "Stop")
+        page.click("#ft-make")
+    page.get_by_text("Your picture or recording is still on its way.").wait_for()
+    page.wait_for_timeout(REST_MS)
+    assert page.locator("#ft-status .ft-busy, #ft-status .ft-failed").count() == 0
+    for upload in on_its_way:
+        upload.continue_()
+    return told(page)
 
 
 @pytest.mark.parametrize(("error", "words"), [("NotAllowedError", "The camera is blocked."), ("Odd", "cannot be used")])

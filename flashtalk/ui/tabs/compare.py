@@ -150,6 +150,7 @@ def build(context: UiContext) -> None:
     with gr.Row(elem_classes="ft-go"):
         go = gr.Button(texts.label("compare.go"), variant="primary", elem_id="ft-compare-go", elem_classes="ft-big")
         stop = gr.Button(texts.label("upload.stop"), elem_classes="ft-stop", scale=0)
+    pickers.build_coming(context, "ft-compare-go")
     with gr.Column(elem_classes="ft-stage ft-compare"):
         # Above the films: below them, whoever presses the button does not see that anything happens.
         line = gr.HTML(status.idle(texts, "compare.idle"), elem_id="ft-compare-status", apply_default_css=False)

@@ -212,6 +212,7 @@ def build(context: UiContext) -> None:
             with gr.Row(elem_classes="ft-go"):
                 go = gr.Button(texts.label("upload.go"), variant="primary", elem_id="ft-make")
                 stop = gr.Button(texts.label("upload.stop"), variant="secondary", elem_id="ft-stop", scale=0)
+            pickers.build_coming(context, "ft-make")
     _bind(tab, inputs, outputs, _Buttons(go, stop, cards))
     film_endpoints.build(context, tab.studio)
 
