@@ -4,6 +4,7 @@ something chosen is on its way. Used by ui/tabs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import gradio as gr
@@ -30,11 +31,14 @@ TEXTS: dict[str, Pair] = {
     ),
 }
 
+_MARK = re.compile(r"(?<=[，。；：、？！])(?!<)")
+"""Where a line of Chinese may end; WebKit, told to keep words together, would break even before the mark."""
+
 
 def build_lead(context: UiContext, title: str, more: str) -> None:
     """The large words at the top of a tab, and a sentence that goes with them: two keys of texts."""
     words = f"<h2>{context.texts.html(title)}</h2><p>{context.texts.html(more)}</p>"
-    gr.HTML(f'<div class="ft-lead">{words}</div>', apply_default_css=False)
+    gr.HTML(f'<div class="ft-lead">{_MARK.sub("<wbr>", words)}</div>', apply_default_css=False)
 
 
 def build_face(context: UiContext, elem_id: str, chosen: str | None = None) -> gr.Image:

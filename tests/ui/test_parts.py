@@ -157,6 +157,17 @@ def test_a_comparison_says_what_happens_beside_its_button_and_not_below_its_film
     assert button < line < films
 
 
+def test_first_words_in_chinese_break_after_a_mark_and_never_before_it(tmp_path: Path) -> None:
+    """WebKit knows no other place where such a sentence may break, and then breaks it anywhere."""
+    with FakeHouse(load_config("cpu")) as client:
+        blocks = build.build_app(client, UiConfig(folder=str(tmp_path)))
+    told = [one.value for one in blocks.blocks.values() if isinstance(one, gr.HTML) and "ft-lead" in str(one.value)]
+    sentences = [words for lead in told for words in re.findall(r'<span lang="zh"[^>]*>(.*?)</span>', lead)]
+    assert len(sentences) == 2 * len(told) == 8
+    for words in sentences:
+        assert re.findall(r"[，。；：、？！](?!<wbr>|$)|(?<![，。；：、？！])<wbr>", words) == [], words
+
+
 def test_no_function_that_gradio_calls_tells_an_error_raw(tmp_path: Path) -> None:
     with FakeHouse(load_config("cpu")) as client:
         blocks = build.build_app(client, UiConfig(folder=str(tmp_path)))
