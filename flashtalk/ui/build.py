@@ -32,7 +32,7 @@ from flashtalk.ui.mishaps import spoken
 from flashtalk.ui.owners import Owners
 from flashtalk.ui.prelude import Prelude
 from flashtalk.ui.shutters import Shutters
-from flashtalk.ui.streams import Streams
+from flashtalk.ui.streams import Players, Streams
 from flashtalk.ui.tabs import compare, long_video, microphone, upload
 from flashtalk.ui.texts import Pair, Texts
 from flashtalk.ui.tokens import load_tokens
@@ -133,7 +133,9 @@ def mount(
     """The web app: our routes first, then Gradio's page at /. `auth`: a name and a password for the page."""
     context = make_context(client, settings, door)
     blocks = build_app(client, settings, context)
-    context.cleaner.also(Streams(blocks, context.door.config.upload_age_s).forget_old)
+    age_s = context.door.config.upload_age_s
+    streams = Streams(blocks, context.browsers, age_s=age_s, most_bytes=settings.streamed_max_bytes)
+    context.cleaner.also(streams.forget_old)
     app = fastapi.FastAPI(
         title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_cleaned(context.cleaner)
     )
@@ -166,6 +168,7 @@ def mount(
     keep_pages_small(pages)
     # Beside one that allows nobody, Gradio adds none of its own, which lets every site read what a browser may.
     app.add_middleware(CORSMiddleware, allow_origins=())
+    app.add_middleware(Players, streams=streams)
     app.add_middleware(
         Shutters,
         browsers=context.browsers,
@@ -173,7 +176,7 @@ def mount(
         endpoints=Endpoints(blocks),
         below=settings.root_path,
         most_bytes=settings.upload_max_mib * _MIB,
-        age_s=context.door.config.upload_age_s,
+        age_s=age_s,
     )
     app.add_middleware(Prelude, styles="".join(getattr(tab, "HEAD", "") for tab in TABS))
     app.add_middleware(Guard, rate=context.rate, login=Login(pages, auth) if auth else None, names=settings.names)

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import fastapi
 import gradio as gr
+import httpx
 import numpy as np
 import pytest
+from fastapi.requests import Request
 from fastapi.routing import Mount
+from gradio.context import LocalContext
+from gradio.route_utils import MediaStream
 
+from app import NEVER
 from flashtalk.config_app import DoorConfig, JobsConfig, UiConfig
 from flashtalk.config_file import load_config
-from flashtalk.ui import build, frame, material
-from flashtalk.ui.browsers import Asker
+from flashtalk.media.segments import Segment
+from flashtalk.ui import build, frame, material, streams
+from flashtalk.ui.browsers import Asker, Browsers
 from flashtalk.ui.cleaning import Cleaner
+from flashtalk.ui.components import SegmentVideo
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.material import Materials, _Shelf
 from flashtalk.ui.streams import Streams
 from flashtalk.ui.tabs.microphone import Live
 from flashtalk.ui.texts import Texts
+from flashtalk.ui.tokens import Tokens
 from tests.serving.fakes import FakeHouse
+from tests.ui.live_kit import serve
 from tests.ui.page_kit import FACE, VOICE, Page, Visitor, busy_page
 
 DURABLE = {"secret", "lock", "jobs"}
@@ -122,31 +134,131 @@ def test_what_was_opened_late_goes_with_its_file_all_the_same(tmp_path: Path, mo
     assert until_s < now_s + DoorConfig.upload_age_s + 5
 
 
+def _stream(*sizes: int, ended: bool = False) -> MediaStream:
+    """Of segments of these bytes."""
+    stream = MediaStream()
+    for size in sizes:
+        asyncio.run(stream.add_segment({"data": b"x" * size, "duration": 1.0, "extension": ".ts"}))
+    if ended:
+        stream.end_stream()
+    return stream
+
+
+class _House:
+    """Streams, and a clock, of which `left` names the sessions that still have a film."""
+
+    def __init__(self, most_bytes: int = 1 << 30) -> None:
+        self.now_s = 0.0
+        self.pending: dict[str, dict[str, dict[int, MediaStream]]] = {}
+        self.function: Any = SimpleNamespace(fn=lambda: None)
+        blocks: Any = SimpleNamespace(pending_streams=self.pending, fns={0: self.function})
+        browsers = Browsers(Tokens(b"secret"))
+        self.streams = Streams(blocks, browsers, age_s=900, most_bytes=most_bytes, now_s=lambda: self.now_s)
+
+    def film(self, address: str, session: str, size: int, *, ended: bool = True) -> None:
+        """One more, called from there as Gradio calls; then a second goes by."""
+        scope = {"type": "http", "headers": [], "client": (address, 1)}
+        token = LocalContext.request.set(gr.Request(Request(scope), session_hash=session))
+        self.function.fn()
+        LocalContext.request.reset(token)
+        self.pending[session] = {"a": {2: _stream(size, ended=ended)}}
+        self.left()
+        self.now_s += 1
+
+    def left(self) -> str:
+        self.streams.forget_old()
+        return " ".join(self.pending)
+
+
 def test_segments_go_when_nothing_was_added_for_long_though_the_page_never_left() -> None:
-    clock_s, ended = 0.0, []
-    stream = SimpleNamespace(segments=[b"a"], end_stream=lambda: ended.append("somebody"))
-    blocks = SimpleNamespace(pending_streams={"somebody": {1: {2: stream}}})
-    streams = Streams(blocks, 900, lambda: clock_s)  # type: ignore[arg-type]
-    for clock_s, left in ((0, 1), (890, 1), (1780, 1), (2681, 0)):
-        if clock_s == 890:
-            stream.segments.append(b"b")
-        streams.forget_old()
-        assert len(blocks.pending_streams) == left
-    assert (ended, streams._seen) == (["somebody"], {})
+    house, stream = _House(), _stream(1)
+    house.pending["somebody"] = {"a": {2: stream}, "b": {2: _stream(1)}}
+    for house.now_s, left in ((0, "ab"), (890, "ab"), (1780, "a"), (2681, "")):
+        if house.now_s == 890:
+            stream.segments.append({"data": b"b", "duration": 1.0, "extension": ".ts"})
+        house.left()
+        assert "".join(house.pending.get("somebody", ())) == left
+    assert (stream.ended, house.pending, house.streams._seen) == (True, {}, {})
+
+
+def test_of_too_many_bytes_the_oldest_of_whoever_has_most_go_when_nobody_plays_them() -> None:
+    house = _House(most_bytes=100)
+    for session, size in (("greedy1", 30), ("greedy2", 30), ("greedy3", 20)):
+        house.film("10.0.0.1", session, size)
+    house.film("10.0.0.2", "modest", 20)
+    house.now_s += 600
+    assert house.left() == "greedy1 greedy2 greedy3 modest", "100 are allowed"
+    house.film("10.0.0.1", "greedy4", 25)
+    assert house.left() == "greedy2 greedy3 modest greedy4"
+    house.film("10.0.0.2", "modest2", 10)
+    assert house.left() == "greedy3 modest greedy4 modest2", "whoever brings the last straw, whoever has most gives"
+
+
+def test_films_that_are_made_or_played_stay_and_one_visitor_does_not_play_all_of_theirs() -> None:
+    house = _House(most_bytes=100)
+    house.film("10.0.0.1", "made", 90, ended=False)
+    house.film("10.0.0.2", "played", 60)
+    house.film("10.0.0.2", "idle", 1)
+    house.now_s += 600
+    house.streams.ask("played", "a")
+    house.streams.ask("played", "strange")
+    assert house.left() == "made played"
+    assert [*house.streams._asked_s] == [("played", "a")]
+    house.now_s += 61
+    assert house.left() == "made", "it was paused for long, and there is no room"
+    for number in range(6):
+        house.film("10.0.0.3", f"poll{number}", 30)
+        for known in range(number + 1):
+            house.streams.ask(f"poll{known}", "a")
+    assert house.left() == "made poll2 poll3 poll4 poll5"
+
+
+@pytest.mark.parametrize("more", [{}, {"session_hash": "a-page"}])
+def test_gradio_streams_for_the_session_that_called(more: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)
+
+    def film() -> Iterator[Segment]:
+        for letter in (b"a", b"b"):
+            yield Segment(letter * 10, 1.0)
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.Button().click(film, None, SegmentVideo(streaming=True), api_name="film")
+    house = Streams(blocks, Browsers(Tokens(b"secret")), age_s=900)
+    app = gr.mount_gradio_app(fastapi.FastAPI(), blocks, "/", ssr_mode=False, run_history=False)
+    with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api/call") as web:
+        event = web.post("film", json={"data": [], **more}).json()["event_id"]
+        assert "complete" in web.get(f"film/{event}").text
+    house.forget_old()
+    ((key, run),) = house._seen.items()
+    assert (key[0], run.size_bytes, run.is_whole) == (more.get("session_hash", key[0]), 20, True)
+    assert run.asker.visitor
 
 
 def test_the_mounted_app_lets_go_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = SimpleNamespace(segments=[b"a"], end_stream=lambda: None)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     with FakeHouse(load_config("cpu")) as client:
-        context = build.make_context(client, UiConfig(folder=str(tmp_path / "app")), DoorConfig(upload_age_s=0))
+        settings = UiConfig(folder=str(tmp_path / "app"), streamed_max_bytes=8)
+        context = build.make_context(client, settings, DoorConfig(upload_age_s=3600))
         monkeypatch.setattr(build, "make_context", lambda *_: context)
+        monkeypatch.setattr(streams, "_PLAYED_S", -1.0)
         app = build.mount(client, context.settings)
         pages = next(one.app for one in app.routes if isinstance(one, Mount) and isinstance(one.app, gr.routes.App))
-        pages.get_blocks().pending_streams["somebody"] = {1: {2: stream}}  # type: ignore[assignment]
-        for left in (1, 0):  # a first look cannot tell how old it is
-            context.cleaner.sweep()
-            assert len(pages.get_blocks().pending_streams) == left
+        pending = pages.get_blocks().pending_streams
+        pending["somebody"] = {name: {2: _stream(4, ended=True)} for name in "ab"}
+        context.cleaner.sweep()
+        asyncio.run(_get(app, "/gradio_api/stream/somebody/b/2/playlist.m3u8"))
+        pending["somebody"]["c"] = {2: _stream(4, ended=True)}
+        context.cleaner.sweep()
+        assert [*pending["somebody"]] == ["b", "c"], "it was asked for later"
+        later_s = time.monotonic() + 3601
+        context.cleaner._forgetters[-1].__self__._now_s = lambda: later_s  # type: ignore[attr-defined]
+        context.cleaner.sweep()
+        assert not pending
+
+
+async def _get(app: Any, path: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as web:
+        assert (await web.get(path)).status_code == 200
 
 
 def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> UiContext:
