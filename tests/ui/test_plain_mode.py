@@ -122,7 +122,7 @@ def test_the_face_talks_in_lip_sync(app: Any, missing: str, begin: Callable[[Any
         assert np.diff([time_s for time_s, *_ in seen]).max() < 1.0, "a part of the film was left out"
         assert tab.evaluate(BEHIND, player) < MOST_BEHIND_S, "it plays ever later"
         assert len(uploads) < 2 * tab.evaluate("performance.now() / 1000"), "a visitor may not ask that often"
-        assert not tab.get_by_text("did not arrive").count(), "Gradio lost pieces of the voice"
+        assert not tab.get_by_text("words did not arrive").count(), "Gradio lost pieces of the voice"
         tab.goto("about:blank")
     wait_until(lambda: client.status().seats_used == 0, 60)
 
