@@ -88,8 +88,8 @@ class UiConfig:
     made_per_address_bytes: int = 8 << 30
     """The same of all browsers and programs of one address; not counted on this machine."""
     streamed_max_bytes: int = 512 << 20
-    """Of films in memory that pages play while they are made, all visitors'; of more, those go that nobody plays, the
-    oldest of whoever has most first (streams.py)."""
+    """Of films in memory that pages play while they are made, all visitors'; of more, those go that are whole and nobody
+    plays, the oldest of whoever has most first (streams.py). What is still being made stays beyond it."""
     calls_at_once: int = 160
     """Of pages and programs, those included that wait in the house's line; many more than ServingConfig's places."""
     calls_per_visitor: int = 16

@@ -64,7 +64,8 @@ class Cleaner:
         while not self._ended.wait(EVERY_S):
             try:
                 self.sweep()
-            except OSError:
+            except Exception:
+                # Whatever it was: without this thread visitors' files would stay for ever.
                 _log.warning("visitors' files could not be swept; tried again soon", exc_info=True)
 
 

@@ -130,10 +130,11 @@ class Streams:
 
     def _forget(self, key: _Key) -> None:
         session, name = key
-        runs, gone = self._blocks.pending_streams.get(session, {}), self._seen.pop(key)
+        pending, gone = self._blocks.pending_streams, self._seen.pop(key)
+        runs = pending.get(session, {})
         runs.pop(name, None)
-        if not runs:
-            self._blocks.pending_streams.pop(session, None)
+        if not runs and (begun := pending.pop(session, None)):
+            pending[session].update(begun)  # meanwhile, in Gradio's own thread
         self._asked_s.pop(key, None)
         for stream in gone.streams:
             stream.end_stream()

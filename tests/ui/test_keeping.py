@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from app import NEVER
 from flashtalk.config_app import DoorConfig, JobsConfig, UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.media.segments import Segment
-from flashtalk.ui import build, frame, material, streams
+from flashtalk.ui import build, cleaning, frame, material, streams
 from flashtalk.ui.browsers import Asker, Browsers
 from flashtalk.ui.cleaning import Cleaner
 from flashtalk.ui.components import SegmentVideo
@@ -100,6 +101,22 @@ def test_what_was_opened_is_forgotten_with_its_file(monkeypatch: pytest.MonkeyPa
     assert [shelf.get(key) for key in "abc"] == [None, None, 2]
     shelf.forget_old()
     assert list(shelf._kept) == ["c"]
+
+
+def test_a_sweep_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "EVERY_S", 0.01)
+    sweeps, thrice = 0, threading.Event()
+
+    def fail() -> None:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 3:
+            thrice.set()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    with Cleaner([]) as cleaner:
+        cleaner.also(fail)
+        assert thrice.wait(10)
 
 
 def test_on_a_quiet_server_nothing_opened_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

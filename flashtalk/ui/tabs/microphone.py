@@ -140,7 +140,9 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
         gr.HTML(f'<p class="ft-live-hint">{context.texts.html("live.plain_hint")}</p>')
         with gr.Row():
             voice = VoiceInput(sources=["microphone"], streaming=True, show_label=False, elem_id="ft-live-plain")
-            video = SegmentVideo(streaming=True, autoplay=True, show_label=False, interactive=False, height=300)
+            video = SegmentVideo(
+                streaming=True, autoplay=True, show_label=False, interactive=False, height=300, buttons=[]
+            )
         face = gr.Textbox(visible="hidden")
 
     def talk(name: str, request: gr.Request) -> Iterator[Segment]:
