@@ -246,7 +246,7 @@ def _build_stage(context: UiContext) -> _Outputs:
         interactive=False,
         elem_id="ft-video",
         elem_classes="ft-video",
-        buttons=["download"],
+        buttons=[],  # Gradio's own would save what there is now, and give that again when the film is whole
     )
     line = gr.HTML(
         status.idle(context.texts),
