@@ -1,10 +1,14 @@
-// One of the page's scripts among the little of a page that it asks for: node page_script.mjs < {script, acts} > results
+// Some of the page's scripts among the little of a page that they ask for: node page_script.mjs < {scripts, acts} > results
 // An act is [name, ...values] of `does` below; its result is what it gives.
 
 import { readFileSync } from "node:fs";
 
-const { script, acts } = JSON.parse(readFileSync(0, "utf8"));
+const { scripts, acts } = JSON.parse(readFileSync(0, "utf8"));
 const handlers = {};
+const listen = (kind, act) => {
+  const before = handlers[kind] ?? (() => {});
+  handlers[kind] = (event) => (before(event), act(event));
+};
 const answers = [];
 let films = [], due = null, time = 0;
 
@@ -25,7 +29,8 @@ let compared = [], renew = null;
 let told = "", links = null;
 const form = { closest: () => ({ before: (line) => { told = line.textContent; } }) };
 const comes = { dataset: { go: "ft-make" }, scrollIntoView() {} };
-const tab = { offsetParent: {}, contains: () => true };
+let isBusy = false;
+const tab = { offsetParent: {}, contains: () => true, querySelector: (part) => part === ".ft-type" || isBusy };
 const uploads = [];
 let ordered = 0, clocks = [];
 globalThis.element = {
@@ -39,11 +44,11 @@ globalThis.document = {
   querySelector: (part) => ({ ".ft-not-taken": { remove: () => { told = ""; } }, "#ft-saves a": links, "input[type=password]": form })[part],
   getElementById: () => stage,
   documentElement: { lang: "en", dataset: {} },
-  addEventListener: (kind, act) => { handlers[kind] = act; },
+  addEventListener: listen,
   querySelectorAll: () => films.filter((one) => one.busy),
 };
 globalThis.watch = (_name, act) => { renew = act; };
-globalThis.addEventListener = (kind, act) => { handlers[kind] = act; };
+globalThis.addEventListener = listen;
 globalThis.clearTimeout = (clock) => { clocks = clocks.filter((one) => one !== clock); };
 globalThis.fetch = async (what) => {
   if (what === "upload") return new Promise((come, lose) => uploads.push({ come, lose }));
@@ -58,12 +63,16 @@ globalThis.setTimeout = (act, after_ms) => {
 const at = (words, value = "") => ({ value, matches: (wanted) => wanted === words, closest: (wanted) => wanted.includes(words) });
 /** A button of the tab; the one that makes the film, pressed by the page itself too, counts the films. */
 const tabButton = (what) => {
-  const known = { "ft-make": [".ft-go"], ".stop-button": [".stop-button", ".ft-drop-voice"] }[what] ?? [what];
+  const known = {
+    "ft-make": [".ft-go"], ".stop-button": [".stop-button", ".ft-drop-voice"],
+    ".ft-chip": [".ft-chip", ".ft-step:has(#ft-voice) .ft-chip"],
+  }[what] ?? [what];
   const is = (wanted) => wanted.split(", ").some((one) => known.includes(one));
   const button = { id: what, matches: is, closest: (wanted) => (wanted === "button" ? button : is(wanted)) };
   button.click = () => does.presses(what);
   return button;
 };
+const pressed = [];
 const does = {
   type: (words) => handlers.input({ target: at(".ft-type textarea", words) }),
   click: (what) => handlers.click({ target: at(what) }),
@@ -106,16 +115,21 @@ const does = {
   presses: (what) => {
     let isHeld = false;
     const target = tabButton(what);
-    handlers.click({ target, preventDefault() {}, stopImmediatePropagation: () => { isHeld = true; } });
+    handlers.click({ target, timeStamp: time, preventDefault() {}, stopImmediatePropagation: () => { isHeld = true; } });
+    pressed.push(what);
     if (what === "ft-make" && !isHeld) ordered++;
     return does.stands_now();
   },
   stands_now: () => [ordered, comes.dataset.state ?? ""],
+  presses_so_far: () => pressed,
+  // A comparison is being made.
+  compares_now: () => { isBusy = true; },
   // A file of so many bytes goes, while the tab is in sight or not.
-  brings: (bytes, seen = true) => {
+  brings: (bytes, name = "image.png", seen = true) => {
     tab.offsetParent = seen ? {} : null;
     const body = new FormData();
-    body.append("files", new Blob([new Uint8Array(bytes)]));
+    body.append("upload_id", "1");
+    body.append("files", new File([new Uint8Array(bytes)], name, name.endsWith("wav") ? { type: "audio/wav" } : {}));
     window.fetch("upload", { method: "POST", body }).catch(() => {});
   },
   // The oldest file on its way has come, with this answer, or is lost.
@@ -154,7 +168,7 @@ const does = {
 };
 
 answers.push({ ok: true, json: async () => ({ state: "ready" }) });
-(0, eval)(`(() => {${readFileSync(script, "utf8")}})()`);
+for (const script of scripts) (0, eval)(`(() => {${readFileSync(script, "utf8")}})()`);
 await new Promise(setImmediate);
 const results = [];
 for (const [name, ...values] of acts) results.push((await does[name](...values)) ?? null);

@@ -18,13 +18,21 @@ CHIP, CARD, SPEAK = ".ft-chip", ".ft-card", "#ft-speak"
 TYPED = ["type", "Hello."]
 
 
-def played(script: str, *acts: list[Any]) -> list[Any]:
+def played(scripts: str, *acts: list[Any]) -> list[Any]:
     """What each act gave."""
-    asked = json.dumps({"script": str(STATIC / script), "acts": acts})
+    asked = json.dumps({"scripts": [str(STATIC / script) for script in scripts.split()], "acts": acts})
     program = Path(__file__).with_name("page_script.mjs")
     done = subprocess.run([node(), str(program)], input=asked, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
+
+
+def in_node(program: str, script: str) -> str:
+    """What a program says that imports one of the scripts by its argument."""
+    call = [node(), "--input-type=module", "--eval", program, str(STATIC.parent / script)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -39,21 +47,26 @@ def played(script: str, *acts: list[Any]) -> list[Any]:
         ([["click", CHIP], ["changed", SAMPLE], TYPED, ["click", CHIP]], "", "voice"),
         ([TYPED, ["click", CARD]], "", "voice"),
         ([TYPED, ["click", CHIP], ["changed", SAMPLE], TYPED], "Hello.", "fits"),
-        ([TYPED, ["changed", UPLOADED]], "", "voice"),
+        ([TYPED, ["brings", 1600, "my.wav"]], "", "voice"),
+        ([TYPED, ["brings", 1600, "my.wav"], ["answered", "lost"]], "Hello.", "fits"),
+        ([TYPED, ["brings", 1600, "my.wav"], ["type", "No."], ["answered", "lost"]], "No.", "fits"),
+        ([TYPED, ["brings", 1600]], "Hello.", "fits"),
         ([TYPED, ["opened"], ["changed", SPOKEN]], "", "voice"),
-        ([TYPED, ["changed", UPLOADED], ["changed", None]], "Hello.", "fits"),
-        # What the server gives comes late.
+        ([TYPED, ["brings", 1600, "my.wav"], ["changed", UPLOADED], ["changed", None]], "Hello.", "fits"),
+        # What is uploaded, and what the server gives, comes late.
+        ([["brings", 1600, "my.wav"], TYPED, ["changed", UPLOADED]], "Hello.", "fits"),
         ([["click", CHIP], TYPED, ["changed", OTHER]], "Hello.", "fits"),
         ([TYPED, ["speaks"], ["type", "Once."], ["changed", SPOKEN]], "Once.", "fits"),
         ([TYPED, ["speaks"], ["click", CHIP], ["changed", SPOKEN]], "", "voice"),
     ],
 )
 def test_whichever_was_done_last_speaks_and_the_page_says_so(acts: list[Any], spoken: str, told: str) -> None:
-    assert played("typing.js", *acts, ["speaks"])[-1] == [spoken, told]
+    assert played("typing.js coming.js", *acts, ["speaks"])[-1] == [spoken, told]
 
 
 MAKE, BRINGS, SETTLES = ["presses", "ft-make"], ["brings", 1600], ["passes", 100]
-RECORDED = ["presses", ".stop-button"]
+RECORDED, VOICE = ["presses", ".stop-button"], ["brings", 1600, "audio.wav"]
+THUMB, CLEARED = ".ft-thumb", ".ft-drop:not(.ft-drop-voice) .icon-button-wrapper button"
 
 
 @pytest.mark.parametrize(
@@ -77,18 +90,57 @@ RECORDED = ["presses", ".stop-button"]
         ([BRINGS, BRINGS, MAKE, ["answered", 200], ["answered", 200], SETTLES], [1, ""]),
         # A recording is on its way before its bytes go; where it cannot be had, nothing ever goes.
         ([RECORDED, MAKE], [0, "coming"]),
-        ([RECORDED, MAKE, BRINGS, ["answered", 200], SETTLES], [1, ""]),
-        ([RECORDED, MAKE, ["brings", 1600, False], ["answered", 200], SETTLES], [1, ""]),
+        ([RECORDED, MAKE, VOICE, ["answered", 200], SETTLES], [1, ""]),
+        ([RECORDED, MAKE, ["brings", 1600, "audio.wav", False], ["answered", 200], SETTLES], [1, ""]),
         ([RECORDED, MAKE, RECORDED], [0, "coming"]),
         ([RECORDED, MAKE, ["passes", 20_000]], [0, "lost"]),
         # Who presses for something else wants that.
         ([BRINGS, MAKE, ["presses", ".ft-go"], ["answered", 200], SETTLES], [0, ""]),
         ([BRINGS, MAKE, ["presses", ".ft-card"], ["answered", 200], SETTLES], [0, ""]),
-        ([["brings", 1600, False], MAKE], [1, ""]),
+        ([["brings", 1600, "image.png", False], MAKE], [1, ""]),
+        # Nor is a project waited for, which is none of these.
+        ([["brings", 1600, "film.flashtalk.json"], MAKE], [1, ""]),
+        # What was replaced meanwhile is not waited for.
+        ([BRINGS, ["presses", THUMB], MAKE], [1, ""]),
+        ([BRINGS, ["presses", CLEARED], MAKE], [1, ""]),
+        ([BRINGS, ["presses", CARD], MAKE], [1, ""]),
+        ([BRINGS, ["presses", CHIP], MAKE], [0, "coming"]),
+        ([BRINGS, MAKE, ["presses", CHIP], ["answered", 200], SETTLES], [1, ""]),
+        ([BRINGS, MAKE, ["presses", THUMB]], [0, ""]),
+        ([RECORDED, ["presses", CHIP], VOICE, MAKE], [1, ""]),
+        ([VOICE, TYPED, MAKE], [1, ""]),
+        ([VOICE, TYPED, ["answered", 200], SETTLES, MAKE], [1, ""]),
+        ([TYPED, VOICE, MAKE], [0, "coming"]),
+        ([BRINGS, VOICE, TYPED, MAKE], [0, "coming"]),
+        ([BRINGS, VOICE, TYPED, MAKE, ["answered", 200], SETTLES], [1, ""]),
+        ([BRINGS, MAKE, TYPED, ["answered", 200], SETTLES], [0, ""]),
+        # A double click is one press; Gradio drops what comes while a comparison is made.
+        ([MAKE, MAKE], [1, ""]),
+        ([MAKE, ["passes", 499], MAKE], [1, ""]),
+        ([MAKE, ["passes", 500], MAKE], [2, ""]),
+        ([["compares_now"], BRINGS, MAKE], [1, ""]),
     ],
 )
 def test_a_press_waits_for_a_file_on_its_way_and_is_made_when_it_is_there(acts: list[Any], left: list[Any]) -> None:
-    assert played("coming.js", *acts, ["stands_now"])[-1] == left
+    assert played("typing.js coming.js", *acts, ["stands_now"])[-1] == left
+
+
+@pytest.mark.parametrize(
+    ("acts", "pressed"),
+    [
+        ([BRINGS, ["presses", THUMB], ["answered", 200], SETTLES], [THUMB, THUMB]),
+        ([BRINGS, ["presses", THUMB], ["answered", 413], SETTLES], [THUMB]),
+        ([BRINGS, ["presses", THUMB], BRINGS, ["answered", 200], SETTLES], [THUMB]),
+        ([BRINGS, ["presses", THUMB], ["presses", CLEARED], ["answered", 200], SETTLES], [THUMB, CLEARED]),
+        ([VOICE, ["presses", CHIP], ["answered", 200], SETTLES], [CHIP, CHIP]),
+        ([VOICE, ["presses", CHIP], TYPED, ["answered", 200], SETTLES], [CHIP]),
+    ],
+)
+def test_a_sample_chosen_while_a_file_was_on_its_way_is_chosen_again_when_that_comes(
+    acts: list[Any], pressed: list[str]
+) -> None:
+    """Gradio puts what comes last in its place."""
+    assert played("typing.js coming.js", *acts, ["presses_so_far"])[-1] == pressed
 
 
 @pytest.mark.parametrize(
@@ -173,10 +225,7 @@ await openAudio().catch(({ name }) => process.stdout.write(`${name} ${isClosed}`
 
 def test_a_talk_without_a_loudspeaker_does_not_wait_for_ever() -> None:
     """Firefox answers only once there is one."""
-    audio = STATIC.parent / "live/static/audio.js"
-    call = [node(), "--input-type=module", "--eval", WITHOUT_LOUDSPEAKER, str(audio)]
-    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout == "NoLoudspeaker true", done.stderr
+    assert in_node(WITHOUT_LOUDSPEAKER, "live/static/audio.js") == "NoLoudspeaker true"
 
 
 WAKING = """
@@ -195,3 +244,76 @@ def test_the_waking_page_goes_on_in_a_browser_that_keeps_nothing() -> None:
     script = (STATIC / "waking.html").read_text("utf-8").split("<script>")[1].split("</script>")[0]
     done = subprocess.run([node(), "--eval", WAKING + script], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "zh 3"), done.stderr
+
+
+FIRST_FILM = """
+const kept = new Map(), given = [{ ok: false, status: 429 }, { ok: true, status: 200 }], parts = {}, asked = [];
+const part = () => ({ addEventListener() {}, play: async () => {}, pause() {}, paused: true, textContent: "" });
+const words = JSON.stringify({ taking: ["Being read."], lost: ["No answer."] });
+const root = { dataset: { words, why: "{}" }, querySelector: (name) => (parts[name] ??= part()) };
+globalThis.window = globalThis;
+globalThis.document = { baseURI: "http://talk/", documentElement: { lang: "en" }, addEventListener() {} };
+globalThis.localStorage = { getItem: (name) => kept.get(name) ?? null, setItem: (...both) => kept.set(...both) };
+globalThis.flashtalkPage = { told: (said) => said };
+globalThis.fetch = async (what) => {
+  asked.push(what);
+  const tree = { error: "Too many.", visitor: given[0]?.ok ? "me" : undefined };
+  return what.endsWith("visitor") ? { ...given.shift(), json: async () => tree } : new Promise(() => {});
+};
+globalThis.setTimeout = () => 0;
+const { start } = await import(process.argv[1]);
+start({ querySelector: () => root });
+const carried = ([, last]) => JSON.parse(last), why = ({ message }) => message;
+const order = () => window.flashtalkLong.order(["face", ""]).then(carried, why);
+const [one, two] = await Promise.all([order(), order()]), note = parts[".ft-long-note"].textContent;
+const refused = [one, two, note, kept.size, asked.length], { visitor, key } = await order();
+process.stdout.write(JSON.stringify([...refused, visitor, key.length, kept.get("flashtalk_visitor")]));
+process.exit();
+"""
+
+
+def test_a_visitor_whose_first_film_is_refused_is_told_and_may_order_again() -> None:
+    told = json.loads(in_node(FIRST_FILM, "static/long_video.js"))
+    assert told == ["Too many.", "Too many.", "Too many.", 0, 1, "me", 32, "me"]
+
+
+EARLY_PRESS = """
+let press = null, can = false, made = 0;
+const marks = new Set();
+const button = {
+  isConnected: true, isShown: true, checkVisibility: () => button.isShown, closest: () => button,
+  setAttribute: (name) => marks.add(name), removeAttribute: (name) => marks.delete(name), click: () => act(),
+};
+const module = "data:text/javascript,export const MediaRecorder = { isTypeSupported: () => globalThis.can() };";
+globalThis.can = () => can;
+globalThis.document = {
+  querySelectorAll: () => [{ href: module }], addEventListener: (_kind, does) => { press = does; },
+};
+globalThis.setTimeout = (act) => setImmediate(act);
+let stopped = false;
+const act = () => {
+  stopped = false;
+  press({ target: button, stopImmediatePropagation: () => { stopped = true; } });
+  if (!stopped) made++;
+};
+const rest = async () => { for (let i = 0; i < 50; i++) await new Promise(setImmediate); };
+const { holdEarlyPresses } = await import(process.argv[1]);
+holdEarlyPresses();
+const seen = [];
+const see = () => seen.push([made, marks.size]);
+act(), await rest(), see(); // held
+act(), await rest(), see(); // taken back
+can = true;
+await rest(), see();
+button.isShown = false;
+act(), await rest(), see(); // gone meanwhile
+button.isShown = true;
+act(), await rest(), see();
+act(), see();
+process.stdout.write(JSON.stringify(seen));
+"""
+
+
+def test_an_early_press_of_the_microphone_may_be_taken_back_and_is_not_made_out_of_sight() -> None:
+    seen = json.loads(in_node(EARLY_PRESS, "live/static/plain-press.js"))
+    assert seen == [[0, 1], [0, 0], [0, 0], [0, 0], [1, 0], [2, 0]]

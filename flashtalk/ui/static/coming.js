@@ -1,59 +1,117 @@
-// A press for a film is held while a picture or a voice is on its way, and made when it is there; Gradio's own presses
-// take what is there. `element` holds the line that says so (ui/pickers.py), in the tab whose presses and files count.
+// A press for a film is held while a picture or a voice of it is on its way, and made when it is there; Gradio's own
+// presses take what is there. `element` holds the line that says so (ui/pickers.py), in the tab whose presses and files
+// count.
 const PATIENCE_MS = 60_000, SLOWEST_BYTES_PER_MS = 16; // ui/shutters.py breaks off what comes slower
 const ENCODING_MS = 20_000; // of a recording, before it goes
 const SETTLING_MS = 100; // Gradio takes the answer into the page
+const DOUBLE_MS = 500; // the second press of a double click is none
+const ELSE = ".ft-go, .ft-card, #ft-speak, .ft-project";
+const REPLACED_BY = {
+  face: ".ft-card, .ft-thumb, .ft-drop:not(.ft-drop-voice) .icon-button-wrapper button",
+  voice: ".ft-card, .ft-chip, .ft-drop-voice .icon-button-wrapper button",
+};
 const line = element.querySelector(".ft-coming");
 const tab = element.closest(".tabitem");
 const ask = window.fetch.bind(window);
-const coming = new Set();
-let recording = null, held = null;
+const coming = new Set(), samples = {};
+let recording = null, held = null, madeMs = -DOUBLE_MS;
+
+const typed = () => (tab.querySelector(".ft-type") ? window.flashtalkTyped : null);
+const matters = ({ kind }) => kind !== "voice" || !typed()?.pending().trim();
+const waits = () => [...coming].some(matters);
+/** Gradio drops the press for a comparison while another one is made. */
+const isDropped = () => tab.querySelector("#ft-compare-status .ft-busy");
 
 function say(state) {
   if (state) line.dataset.state = state;
   else delete line.dataset.state;
 }
 
-function begin(patienceMs) {
-  const file = {};
-  file.timer = setTimeout(() => end(file, false), patienceMs);
+function release(state = "") {
+  held = null;
+  say(state);
+}
+
+function begin(kind) {
+  const file = { kind, lose: kind === "voice" ? typed()?.comes() : null };
   coming.add(file);
+  samples[kind] = null;
   if (!held) say("");
   return file;
 }
 
+function allow(file, patienceMs) {
+  clearTimeout(file.timer);
+  file.timer = setTimeout(() => end(file, false), patienceMs);
+}
+
 function end(file, hasArrived) {
-  clearTimeout(file?.timer);
-  if (!coming.delete(file) || !held || (hasArrived && coming.size)) return;
-  const button = held;
-  held = null;
-  say(hasArrived ? "" : "lost");
+  clearTimeout(file.timer);
+  if (file === recording) recording = null;
+  const wasAwaited = matters(file), button = held;
+  if (!coming.delete(file)) {
+    // It has taken the place of the sample that was pressed meanwhile.
+    if (hasArrived && wasAwaited) samples[file.kind]?.click();
+    return;
+  }
+  if (!hasArrived) file.lose?.();
+  if (!button || (hasArrived ? waits() : !wasAwaited)) return;
+  release(hasArrived ? "" : "lost");
   if (hasArrived) button.click();
+}
+
+function replace(kind, button) {
+  samples[kind] = button.matches(".ft-thumb, .ft-chip") ? button : null;
+  for (const file of coming) {
+    if (file.kind !== kind) continue;
+    coming.delete(file);
+    release();
+  }
+}
+
+function record() {
+  coming.delete(recording);
+  recording = begin("voice");
+  allow(recording, ENCODING_MS);
+}
+
+function go(event, button) {
+  const isHeld = waits() && !isDropped();
+  if (isHeld || event.timeStamp - madeMs < DOUBLE_MS) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+  if (isHeld) {
+    held = button;
+    say("coming");
+    line.scrollIntoView({ block: "nearest" });
+  } else {
+    release();
+    madeMs = event.timeStamp;
+  }
 }
 
 function press(event) {
   const button = event.target.closest("button");
   if (!button || !tab.contains(button)) return;
-  if (button.id === line.dataset.go && coming.size) {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    held = button;
-    say("coming");
-    line.scrollIntoView({ block: "nearest" });
-  } else if (button.closest(".ft-go, .ft-card")) {
-    held = null;
-    say("");
-  } else if (button.closest(".ft-drop-voice") && button.matches(".stop-button, .stop-button-paused")) {
-    const last = recording;
-    recording = begin(ENCODING_MS);
-    end(last, true);
-  }
+  if (button.id === line.dataset.go) go(event, button);
+  else if (button.closest(ELSE)) release();
+  else if (button.closest(".ft-drop-voice") && button.matches(".stop-button, .stop-button-paused")) record();
+  for (const kind of Object.keys(REPLACED_BY)) if (button.matches(REPLACED_BY[kind])) replace(kind, button);
 }
 
-async function bring(what, how) {
-  const files = [...how.body.values()];
-  const file = begin(PATIENCE_MS + files.reduce((sum, { size }) => sum + size, 0) / SLOWEST_BYTES_PER_MS);
-  end(recording, true);
+/** The chooser that the files are for, if they are for one: a project is JSON. */
+function kindOf(files) {
+  const file = files.find((one) => one instanceof Blob);
+  if (!file || /json$/i.test(file.name)) return "";
+  return file.type.startsWith("audio/") ? "voice" : "face";
+}
+
+async function bring(kind, what, how) {
+  const file = (kind === "voice" && recording) || begin(kind);
+  if (file === recording) recording = null;
+  const bytes = [...how.body.values()].reduce((sum, { size }) => sum + (size ?? 0), 0);
+  allow(file, PATIENCE_MS + bytes / SLOWEST_BYTES_PER_MS);
   try {
     const answer = await ask(what, how);
     await answer.clone().blob();
@@ -66,8 +124,13 @@ async function bring(what, how) {
 }
 
 window.fetch = (what, how) => {
-  const isOurs = how?.body instanceof FormData && (tab.offsetParent || coming.has(recording));
-  return isOurs ? bring(what, how) : ask(what, how);
+  const kind = how?.body instanceof FormData ? kindOf([...how.body.values()]) : "";
+  const isOurs = kind && (tab.offsetParent || (kind === "voice" && recording));
+  return isOurs ? bring(kind, what, how) : ask(what, how);
 };
 // Before all that a press does: the page does not even move for one that is held.
 window.addEventListener("click", press, true);
+// Who goes on typing is not done.
+window.addEventListener("input", ({ target }) => {
+  if (held && tab.contains(target) && target.matches(".ft-type textarea")) release();
+}, true);

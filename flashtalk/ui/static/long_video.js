@@ -51,19 +51,25 @@ class Page {
 
   // Talking to the server
 
+  /** The visitor's token; who asks for the first one meanwhile gets the same. Throws as `ask` does. */
   async visitor() {
-    if (!localStorage.getItem(KEPT.visitor)) {
-      const answer = await fetch("ft/jobs/visitor", { method: "POST" });
-      localStorage.setItem(KEPT.visitor, (await answer.json()).visitor);
-    }
-    return localStorage.getItem(KEPT.visitor);
+    const kept = localStorage.getItem(KEPT.visitor);
+    if (kept) return kept;
+    this.first ??= this.told(fetch("ft/jobs/visitor", { method: "POST" })).finally(() => (this.first = null));
+    const { visitor } = await this.first;
+    localStorage.setItem(KEPT.visitor, visitor);
+    return visitor;
   }
 
   async ask(path, method = "GET", body = undefined) {
     const headers = { "x-flashtalk-visitor": await this.visitor() };
     if (body) headers["content-type"] = "application/json";
-    const answer = await fetch(`ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) });
-    const tree = await answer.json().catch(() => ({}));
+    return this.told(fetch(`ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) }));
+  }
+
+  /** What the server answers. Throws an error with the sentence of a refusal. */
+  async told(asked) {
+    const answer = await asked, tree = await answer.json().catch(() => ({}));
     if (tree.code === "token_refused") localStorage.removeItem(KEPT.visitor);
     if (!answer.ok) throw new Error(this.why(tree.code, tree.error));
     return tree;
@@ -73,7 +79,13 @@ class Page {
     this.player.allow();
     this.key ??= randomKey();  // a second click before the answer is the same order
     this.tell(this.say("taking"));
-    return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];
+    try {
+      return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];
+    } catch (error) {
+      this.key = null;
+      this.fail(error);
+      throw error;
+    }
   }
 
   async ordered() {
@@ -96,7 +108,7 @@ class Page {
       this.draw();
       await this.follow();
     } catch (error) {
-      this.tell(error instanceof TypeError ? this.say("lost") : error.message);
+      this.fail(error);
     }
     const busy = this.films.some((film) => LIVE.includes(film.state));
     clearTimeout(this.timer);
@@ -110,7 +122,7 @@ class Page {
       if (made.id) this.chosen = made.id;
       await this.look();
     } catch (error) {
-      this.tell(error.message);
+      this.fail(error);
     }
   }
 
@@ -126,6 +138,10 @@ class Page {
     const from = Math.min(this.video.currentTime, fields.from.max - 0.1);
     fields.from.value = from.toFixed(1);
     fields.to.value = Math.min(from + SPAN_S, fields.to.max).toFixed(1);
+  }
+
+  fail(error) {
+    this.tell(error instanceof TypeError ? this.say("lost") : error.message);
   }
 
   tell(words) {

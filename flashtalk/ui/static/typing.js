@@ -2,11 +2,11 @@
 // the text is. ui/tabs/upload.py asks when a film is ordered, and tells what happens to the voice.
 const line = element.querySelector(".ft-letters");
 const most = Number(line.dataset.most);
-const GIVEN = /[/\\](assets[/\\]speech[/\\][^/\\]+|[0-9a-f]{32}[/\\]speech\.wav)$/; // a sample; what was typed, spoken
-let text = "", voiceLast = false;
+let text = "", voiceLast = false, acts = 0;
 
 function choose(voice) {
   voiceLast = voice;
+  acts++;
   const letters = [...text.trim().replace(/\s+/g, " ")].length;
   for (const figure of line.querySelectorAll("b")) figure.textContent = letters.toLocaleString(document.documentElement.lang);
   if (letters) line.dataset.state = voiceLast ? "voice" : letters > most ? "long" : "fits";
@@ -28,6 +28,13 @@ document.addEventListener("click", ({ target }) => {
 window.flashtalkTyped = {
   pending: () => (voiceLast ? "" : text),
   choose,
-  // What the server gives comes after the press for it, maybe after the next one: only the press counts.
-  changed: (voice) => GIVEN.test(voice?.path) || choose(Boolean(voice)),
+  // A voice of the visitor's is on its way (coming.js). Gives what is to be done if it is lost.
+  comes: () => {
+    const former = voiceLast;
+    choose(true);
+    const act = acts;
+    return () => act === acts && choose(former);
+  },
+  // A voice comes after the press or the file for it, maybe after the next one: only these count.
+  changed: (voice) => voice || choose(false),
 };

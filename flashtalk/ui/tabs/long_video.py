@@ -125,7 +125,9 @@ def build(context: UiContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="ft-desk"):
             inputs = _build_desk(context)
             carried = gr.Textbox(visible=False)
-            go = gr.Button(texts.label("long.go"), variant="primary", elem_classes="ft-big", elem_id="ft-long-go")
+            with gr.Row(elem_classes="ft-go"):
+                go = gr.Button(texts.label("long.go"), variant="primary", elem_classes="ft-big", elem_id="ft-long-go")
+            pickers.build_coming(context, "ft-long-go")
     begun = go.click(
         tab.order, [*inputs, carried], None, js=_CARRY, api_visibility="private", concurrency_id="long_order"
     )

@@ -296,7 +296,9 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     made = [*outputs.all, inputs.voice]
-    running: list[Any] = [buttons.go.click(tab.watch, inputs.all, made, js=_PENDING, **page)]
+    # The studio ends the film before; Gradio alone would drop a press until that film's end.
+    going = buttons.go.click(tab.watch, inputs.all, made, js=_PENDING, trigger_mode="multiple", **page)
+    running: list[Any] = [going]
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
         running.append(card.click(tab.watch_sample(sample), inputs.panel.components, shown, **page))

@@ -21,19 +21,24 @@ async function encoderCame(sinceMs = performance.now()) {
   return encoderCame(sinceMs);
 }
 
+/** A second press takes the one that waits back; none is made on a button that has gone or is hidden meanwhile. */
 export function holdEarlyPresses() {
-  let state = "early";
+  let isReady = false, held = null;
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.(BUTTON);
-    if (!button || state === "ready") return;
+    if (!button || isReady) return;
     event.stopImmediatePropagation();
-    if (state === "held") return;
-    state = "held";
+    const press = held?.button === button ? null : { button };
+    held?.button.removeAttribute("aria-busy");
+    held = press;
+    if (!press) return;
     button.setAttribute("aria-busy", "true");
     encoderCame().then(() => {
-      state = "ready";
+      if (held !== press) return;
+      held = null;
       button.removeAttribute("aria-busy");
-      button.click();
+      isReady = button.isConnected && button.checkVisibility();
+      if (isReady) button.click();
     });
   }, true);
 }
