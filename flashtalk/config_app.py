@@ -88,8 +88,8 @@ class UiConfig:
     made_per_address_bytes: int = 8 << 30
     """The same of all browsers and programs of one address; not counted on this machine."""
     streamed_max_bytes: int = 512 << 20
-    """Of films in memory that pages play while they are made, all visitors'; of more, those go that are whole and nobody
-    plays, the oldest of whoever has most first (streams.py). What is still being made stays beyond it."""
+    """Of films in memory that pages play while they are made, all visitors'; of more, those go that are whole and that
+    nobody plays, the oldest of whoever has most first (streams.py). What is still being made stays beyond it."""
     calls_at_once: int = 160
     """Of pages and programs, those included that wait in the house's line; many more than ServingConfig's places."""
     calls_per_visitor: int = 16
@@ -161,6 +161,8 @@ class ServingConfig:
     """An engine that made nothing for so long makes a chunk for nobody; one that comes out wrong has it replaced."""
     recover_s: float = 120.0
     """How long a stream waits for a lost engine to come back before it ends with WorkerLost."""
+    warm_up: bool = True
+    """Make a chunk for nobody before the house is ready, so that no visitor waits for memory."""
     spare: bool = True
     """Keep a process at hand, libraries loaded and no weights, from which a lost engine's successor is forked at once.
 

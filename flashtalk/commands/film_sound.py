@@ -5,17 +5,21 @@ Both stream: memory does not grow with the length. Used by generate.py.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 
 from flashtalk.errors import InputError
 from flashtalk.media.audio import probe_audio, read_audio
-from flashtalk.pipeline.session import Session
+from flashtalk.serving.protocol import Stream
 from flashtalk.types import VideoChunk
 
 TRACK_RATE = 48000
 """The film's sound keeps the source's quality; the 16 kHz mono that the model hears never gets into it."""
+
+_CHUNKS_AHEAD = 5
+"""Of sound: for chunks that are computed before they are taken, for the one whose sound a GPU encodes beside them."""
 
 
 def check_sound(path: str, sample_rate: int) -> tuple[int, float | None]:
@@ -29,37 +33,48 @@ def check_sound(path: str, sample_rate: int) -> tuple[int, float | None]:
 
 
 class Voice:
-    """Feeds a session from a file and gives its chunks. A restored session goes on at the sample where it stood."""
+    """Feeds a stream from a file and gives its chunks. A restored stream goes on at the sample where it stood.
 
-    def __init__(self, session: Session, path: str, *, ended: bool = False) -> None:
-        self.ended = ended
-        self._session = session
-        self._path = path
+    fed: samples that the stream had by then; ended: whether they were all.
+    """
+
+    def __init__(self, stream: Stream, path: str, *, fed: int = 0, ended: bool = False) -> None:
+        self.fed, self.ended = fed, ended
+        self._stream = stream
+        self._taken = 0
+        rate = stream.config.sample_rate
+        self._blocks = _with_last(iter(()) if ended else read_audio(path, sample_rate=rate, start_sample=fed))
 
     @property
     def last(self) -> bool:
         """Whether the chunk just given was the last one."""
-        return self.ended and not self._session.ready()
+        return self.ended and self._taken >= self.fed
 
     def chunks(self) -> Iterator[VideoChunk]:
         """What is left, in order."""
-        yield from self._ready()
-        rate, done = self._session.stream.sample_rate, self._session.samples_fed
-        # Blocks of a second are shorter than a chunk, so that little sound waits in the session: under three chunks.
-        blocks = iter(()) if self.ended else read_audio(self._path, sample_rate=rate, start_sample=done)
-        for block_S, last in _with_last(blocks):
-            self._session.push(block_S)
-            if last:
-                self._session.flush()
-                self.ended = True
-            yield from self._ready()
+        spare = self._stream.config.samples_per_frame * self._spare_frames()
+        self._feed(self.fed + spare)
+        while (chunk := self._stream.next(threading.TIMEOUT_MAX)) is not None:
+            self._taken = chunk.first_frame * self._stream.config.samples_per_frame + len(chunk.samples)
+            self._feed(self._taken + spare)
+            yield chunk
 
-    def _ready(self) -> Iterator[VideoChunk]:
-        """Chunks whose sound is there with that of the next one, which a GPU encodes beside them."""
-        session, stream = self._session, self._session.stream
-        following = (stream.chunk_frames - stream.motion_frames) * stream.samples_per_frame
-        while session.ready() and (self.ended or session.samples_fed >= session.samples_needed + following):
-            yield session.step()
+    def _spare_frames(self) -> int:
+        return _CHUNKS_AHEAD * self._stream.config.chunk_frames + self._stream.config.lookahead_frames
+
+    def _feed(self, until: int) -> None:
+        """At once, so that the first chunk, too, has its follower's sound."""
+        if self.ended:
+            return
+        blocks: list[np.ndarray] = []
+        while self.fed < until and not self.ended:
+            block_S, self.ended = next(self._blocks)
+            blocks.append(block_S)
+            self.fed += len(block_S)
+        if blocks:
+            self._stream.feed(np.concatenate(blocks))
+        if self.ended:
+            self._stream.finish()
 
 
 class Track:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,20 @@ from flashtalk.commands.film_sound import TRACK_RATE, Track, Voice, check_sound
 from flashtalk.commands.pace import Outcome, Pace, peak_memory_bytes
 from flashtalk.config import Config
 from flashtalk.config_file import to_tree
-from flashtalk.engine.engine import Engine
+from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, InputError
 from flashtalk.media.encode import MediaFormat
 from flashtalk.media.image import open_portrait
 from flashtalk.media.mp4 import Mp4Writer, part_path
-from flashtalk.pipeline.session import Session
+from flashtalk.serving.client import connect
 from flashtalk.serving.journal import Entry, Journal, refuse_changed
+from flashtalk.serving.protocol import Client, Stream
 
 JOURNAL_CHUNKS = 4
 JOURNAL_S = 20.0
 """The journal is written after so many chunks or seconds, whichever comes first."""
 
+_NEVER_S = 1e9
 RESUME_HINT = "what is done is kept: the same command with --resume goes on from there"
 
 _log = logging.getLogger(__name__)
@@ -135,7 +137,7 @@ class _Work:
             fps=stream.fps,
             made_frames=pace.made,
             wall_s=pace.wall_s,
-            peak_bytes=peak_memory_bytes(),
+            peak_bytes=None if self._order.config.parallel.ranks > 1 else peak_memory_bytes(),
         )
 
     def _to_the_end(self, entry: Entry | None, pace: Pace) -> Pace:
@@ -143,8 +145,8 @@ class _Work:
         film, entry = self._open_film(entry)
         with self._stopped_well(), film:
             if entry is None or entry.session is not None:
-                with Engine(self._order.config) as engine:
-                    pace = self._render(engine, film, entry)
+                with _connected(self._order.config) as client:
+                    pace = self._render(client, film, entry)
                 self._journal.write(Entry(inputs=self._material.inputs, film=film.checkpoint(), frames=pace.frames))
         return pace
 
@@ -182,20 +184,16 @@ class _Work:
                 self._screen.note(RESUME_HINT if begun else "nothing was made yet")
             raise
 
-    def _render(self, engine: Engine, film: Mp4Writer, entry: Entry | None) -> Pace:
+    def _render(self, client: Client, film: Mp4Writer, entry: Entry | None) -> Pace:
         order, material = self._order, self._material
-        self._introduce(engine)
+        self._introduce(client.info)
         pace = Pace(order.config.stream.fps, done=entry.frames if entry else 0, total=material.total_frames)
-        if entry:
-            self._screen.note(f"resuming at frame {entry.frames}")
-            session = engine.restore(self._journal.session_file(entry))
-        else:
-            session = engine.open(material.picture_HWC, prompt=order.prompt)
-        voice = Voice(session, order.audio, ended=entry is not None and entry.sound_ended)
-        if not entry:
-            self._save(film, session, voice)
-        track = Track(order.audio, material.channels, session.stream.fps, session.frames_done)
-        with self._screen.progress(material.total_frames) as show:
+        track = Track(order.audio, material.channels, order.config.stream.fps, pace.frames)
+        with self._open(client, entry) as stream, self._screen.progress(material.total_frames) as show:
+            fed, ended = (entry.samples_fed, entry.sound_ended) if entry else (0, False)
+            voice = Voice(stream, order.audio, fed=fed, ended=ended)
+            if not entry:
+                self._save(film, stream, voice, pace)
             for chunk in voice.chunks():
                 samples = track.take(len(chunk.frames_FHWC))
                 if voice.last:
@@ -203,12 +201,18 @@ class _Work:
                 film.write(chunk.frames_FHWC, samples)
                 pace.add(len(chunk.frames_FHWC))
                 _log.debug("chunk %d, seconds: %s", chunk.index, chunk.timings_s)
-                self._save_if_due(film, session, voice)
+                self._save_if_due(film, stream, voice, pace)
                 show(pace.words(chunk.index, chunk.timings_s["total"]), pace.frames, voice.last)
         return pace
 
-    def _introduce(self, engine: Engine) -> None:
-        info, stream = engine.info, self._order.config.stream
+    def _open(self, client: Client, entry: Entry | None) -> Stream:
+        if not entry:
+            return client.open(self._material.picture_HWC, prompt=self._order.prompt)
+        self._screen.note(f"resuming at frame {entry.frames}")
+        return client.restore(self._journal.session_file(entry))
+
+    def _introduce(self, info: EngineInfo) -> None:
+        stream = self._order.config.stream
         self._screen.note(
             f"{info.model}, {info.parameters / 1e6:,.0f} million parameters, on {info.device} in {info.dtype}, "
             f"attention {info.attention}; {stream.width}x{stream.height}, {stream.steps} steps, seed {stream.seed}"
@@ -216,17 +220,24 @@ class _Work:
         if not info.trained:
             self._screen.note("untrained: random weights, the picture will be noise")
 
-    def _save_if_due(self, film: Mp4Writer, session: Session, voice: Voice) -> None:
+    def _save_if_due(self, film: Mp4Writer, stream: Stream, voice: Voice, pace: Pace) -> None:
         self._unsaved_chunks += 1
         if self._unsaved_chunks >= JOURNAL_CHUNKS or time.perf_counter() - self._saved_s >= JOURNAL_S:
-            self._save(film, session, voice)
+            self._save(film, stream, voice, pace)
 
-    def _save(self, film: Mp4Writer, session: Session, voice: Voice) -> None:
+    def _save(self, film: Mp4Writer, stream: Stream, voice: Voice, pace: Pace) -> None:
         entry = Entry(
             inputs=self._material.inputs,
             film=film.checkpoint(),
-            frames=session.frames_done,
+            frames=pace.frames,
             sound_ended=voice.ended,
+            samples_fed=voice.fed,
         )
-        self._journal.write(entry, session)
+        self._journal.write(entry, stream.save)
         self._saved_s, self._unsaved_chunks = time.perf_counter(), 0
+
+
+def _connected(config: Config) -> Client:
+    """An engine for one film, whose seat nobody takes away however long the disk takes."""
+    serving = replace(config.serving, seats=1, idle_s=_NEVER_S, warm_up=False, spare=False, variants={})
+    return connect(replace(config, serving=serving), isolated=config.parallel.ranks > 1)

@@ -52,7 +52,8 @@ class Outcome:
     fps: int
     made_frames: int
     wall_s: float
-    peak_bytes: int
+    peak_bytes: int | None
+    """None: the engine ran in processes of its own."""
 
     def words(self) -> str:
         """The result line."""
@@ -60,7 +61,7 @@ class Outcome:
         if self.made_frames:
             now = "" if self.made_frames == self.frames else f" ({self.made_frames} of them now)"
             line += f"{now} in {self.wall_s:.1f} s, {speed_words(self.made_frames, self.wall_s, self.fps)}"
-        return f"{line}, peak memory {self.peak_bytes / 1e6:,.0f} MB"
+        return f"{line}, peak memory {self.peak_bytes / 1e6:,.0f} MB" if self.peak_bytes else line
 
 
 def speed_words(frames: int, wall_s: float, fps: int) -> str:

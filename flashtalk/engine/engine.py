@@ -53,8 +53,8 @@ class Engine:
     def __init__(self, config: Config, ranks: Ranks | None = None) -> None:
         if ranks is None and config.parallel.ranks > 1:
             raise ConfigError(
-                f"parallel.ranks is {config.parallel.ranks}, but this process is alone; `flashtalk bench --gpus "
-                f"{config.parallel.ranks}` and the app start the others"
+                f"parallel.ranks is {config.parallel.ranks}, but this process is alone; serving.connect, "
+                f"`flashtalk generate`, `flashtalk bench --gpus {config.parallel.ranks}` and the app start the others"
             )
         if config.runtime.threads is not None:
             torch.set_num_threads(config.runtime.threads)

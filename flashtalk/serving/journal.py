@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from flashtalk.errors import EngineError, InputError
 from flashtalk.media.part_file import plain_errors, sync_folder
 
-FORMAT = 1
+FORMAT = 2
 
 
 def journal_path(output: str | Path) -> Path:
@@ -36,20 +36,11 @@ class Entry:
     """Frames in the film."""
     sound_ended: bool = False
     """Whether the session was flushed."""
+    samples_fed: int = 0
+    """Of the sound, to the session."""
     session: str | None = None
     """The session's file in the journal's folder, named by `Journal.write`; None: every frame is in the film."""
     format: int = FORMAT
-
-
-class Saves(Protocol):
-    """A session or stream between two chunks."""
-
-    @property
-    def chunks_done(self) -> int:
-        """Chunks given out so far."""
-
-    def save(self, path: Path) -> None:
-        """Write all that its future depends on."""
 
 
 class Journal:
@@ -84,13 +75,16 @@ class Journal:
         assert entry.session is not None, "a complete film has no session"
         return self.folder / entry.session
 
-    def write(self, entry: Entry, session: Saves | None = None) -> None:
-        """Replace the state. A kill at any moment leaves the old one or the new one, whole."""
-        name = f"session-{session.chunks_done}.safetensors" if session else None
+    def write(self, entry: Entry, save: Callable[[Path], None] | None = None) -> None:
+        """Replace the state; `save` writes the session. A kill at any moment leaves the old one or the new one, whole.
+
+        None: every frame is in the film.
+        """
+        name = f"session-{entry.frames}.safetensors" if save else None
         with plain_errors(self.folder.name):
             self.folder.mkdir(exist_ok=True)
-            if session and name:
-                session.save(self.folder / name)
+            if save and name:
+                save(self.folder / name)
             self._replace_index(json.dumps(asdict(replace(entry, session=name))))
             self._drop_sessions(keep=name)
 

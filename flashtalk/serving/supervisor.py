@@ -157,7 +157,8 @@ class Supervisor:
                 return None
             self._generation += 1
         # A successor is ready without a warm chunk: it makes one as soon as nobody waits.
-        return RankGroup(self._make_rank, self._config, self._generation == 1, self._hear, self.stirred)
+        warm_up = self._generation == 1 and self._config.serving.warm_up
+        return RankGroup(self._make_rank, self._config, warm_up, self._hear, self.stirred)
 
     def _await_ready(self, group: RankGroup) -> bool:
         limit_s = time.monotonic() + self._config.serving.start_s

@@ -244,10 +244,10 @@ def test_missing_weights_have_their_own_status(kit: Kit, capsys: pytest.CaptureF
 def test_our_own_mistakes_are_told_without_a_traceback(
     kit: Kit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_config: Config) -> None:
+    def fail(_config: Config, **_options: bool) -> None:
         raise ValueError("wires [crossed]")
 
-    monkeypatch.setattr(generate, "Engine", fail)
+    monkeypatch.setattr(generate, "connect", fail)
     assert flashtalk(*kit.arguments()) == UNEXPECTED_STATUS
     said = capsys.readouterr().err
     assert "unexpected ValueError: wires [crossed]; run with --verbose" in said
@@ -256,6 +256,17 @@ def test_our_own_mistakes_are_told_without_a_traceback(
     assert flashtalk(*kit.arguments("--verbose")) == UNEXPECTED_STATUS
     assert "Traceback" in capsys.readouterr().err
     assert logging.getLogger("flashtalk").isEnabledFor(logging.DEBUG)
+
+
+def test_several_ranks_make_the_film_of_one(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flashtalk(*kit.arguments("--quiet")) == 0
+    alone_FHWC = decode(kit.film).frames_FHWC.astype(int)
+    assert flashtalk(*kit.arguments("--overwrite", "--set", "parallel.ranks=2")) == 0
+    assert "peak memory" not in capsys.readouterr().out, "that is the ranks'"
+    together_FHWC = decode(kit.film).frames_FHWC
+    assert together_FHWC.shape == alone_FHWC.shape
+    assert np.abs(together_FHWC - alone_FHWC).mean() < 0.5
+    assert kit.left() == []
 
 
 def test_the_journal_is_written_every_few_chunks(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import wave
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flashtalk import config_file
-from flashtalk.commands.film_sound import Voice
 from flashtalk.config import Config
 from flashtalk.config_overlap import OverlapConfig
 from flashtalk.engine.build import build_networks
@@ -232,18 +230,3 @@ def test_a_peek_moves_nothing(open_session: OpenSession) -> None:
     after = window.state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert np.array_equal(seen, window.hear_until(CHUNK))
-
-
-def test_a_film_has_its_sound_a_chunk_ahead(open_session: OpenSession, tmp_path: Path) -> None:
-    sound, happened = tmp_path / "voice.wav", list[str]()
-    with wave.open(str(sound), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes((speech(3 * CHUNK) * 20000).astype("<i2").tobytes())
-    voice = Voice(ahead(open_session(), happened), str(sound))
-    for chunk in voice.chunks():
-        happened.append(f"chunk {chunk.index}, last: {voice.last}")
-    assert happened == [
-        *("listen", "listen", "chunk 0, last: False"),
-        *("listen", "chunk 1, last: False"),
-        "chunk 2, last: True",
-    ]

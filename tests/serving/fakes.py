@@ -59,6 +59,7 @@ class FakeSession:
     def step(self) -> VideoChunk:
         if self.stamp != CANARY:
             self._engine.steps.append(self.stamp)
+            self._engine.heard.append(len(self._sound))
         self._engine.misbehave(self.stamp)
         count = self.samples_needed - self.start
         assert self._ended or len(self._sound) >= count
@@ -85,12 +86,15 @@ class FakeSession:
 
 
 class FakeEngine:
-    """`release` lets go of streams that are stuck; `steps` lists whose chunks were made, in order."""
+    """`release` lets go of streams that are stuck; `steps` lists whose chunks were made, in order, `heard` the samples
+    that were there for each.
+    """
 
     def __init__(self, config: Config, rank: int) -> None:
         self.config, self.rank = config, rank
         self.info = EngineInfo("fake", True, 0, "cpu", "float32", "none", "fake-0")
         self.steps: list[int] = []
+        self.heard: list[int] = []
         self.open_sessions = 0
         self.release = threading.Event()
         self.ails = ""

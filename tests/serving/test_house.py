@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from flashtalk.commands.film_sound import Voice
 from flashtalk.config import Config
 from flashtalk.errors import (
     CheckpointError,
@@ -408,6 +411,15 @@ def test_any_number_of_chunks_may_be_made_ahead(config: Config) -> None:
         chunk = seat.next(SOON_S)
         assert chunk is not None
         assert chunk.index == 1
+
+
+def test_a_film_has_its_sound_a_chunk_ahead(house: FakeHouse, tmp_path: Path) -> None:
+    """A GPU encodes it beside the chunk."""
+    soundfile.write(tmp_path / "voice.wav", sound(1, 3), 16000)
+    with house.open(face(1)) as seat:
+        voice = Voice(seat, str(tmp_path / "voice.wav"))
+        assert [voice.last for _ in voice.chunks()] == [False, False, True]
+    assert house.engines[0].heard == [2 * CHUNK, 2 * CHUNK, CHUNK]
 
 
 def test_a_visitor_who_vanished_loses_the_seat(config: Config) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -48,15 +47,11 @@ class Stopped(Exception):
 
 @dataclass
 class _Place:
-    """Where a stream stands: what `Journal.write` needs of it, and how much sound it was given."""
+    """Where a stream stands, and how much sound it was given."""
 
     stream: Stream
-    chunks_done: int
     frames: int
     fed: int
-
-    def save(self, path: Path) -> None:
-        self.stream.save(path)
 
 
 class Render:
@@ -119,8 +114,7 @@ class Render:
         picture_HWC, stream = read_picture(self._folder, self._job), self._job.stream
         meter = DriftMeter(fit_portrait(picture_HWC, stream.width, stream.height, stream.fit))
         with self._take_seat(picture_HWC, entry) as seat:
-            place = _Place(seat, len(self._rows.all), entry.frames if entry else 0, 0)
-            place.fed = self._sound_until(place.frames) if entry else 0
+            place = _Place(seat, entry.frames, entry.samples_fed) if entry else _Place(seat, 0, 0)
             if entry is None:
                 self._save(film, place)
             return self._chunks(film, place, meter)
@@ -139,7 +133,7 @@ class Render:
         started_s = time.monotonic()
         while (chunk := next_chunk(place.stream)) is not None:
             last = chunk.first_frame + len(chunk.frames_FHWC) >= self._job.total_frames
-            place.chunks_done, place.frames = chunk.index + 1, chunk.first_frame + len(chunk.frames_FHWC)
+            place.frames = chunk.first_frame + len(chunk.frames_FHWC)
             wish = self._wish()
             resting = wish != "go on" or self._save_is_due()
             if not resting and not last:
@@ -195,9 +189,9 @@ class Render:
     def _save(self, film: Mp4Writer, place: _Place) -> None:
         demand_room(self._folder.path, 0, self._config.min_free_bytes)
         ended = place.fed == self._job.samples
-        entry = Entry(inputs={}, film=film.checkpoint(), frames=place.frames, sound_ended=ended)
+        entry = Entry(inputs={}, film=film.checkpoint(), frames=place.frames, sound_ended=ended, samples_fed=place.fed)
         self._rows.sync()
-        self._journal.write(entry, place)
+        self._journal.write(entry, place.stream.save)
         self._saved_s, self._unsaved_chunks = time.monotonic(), 0
         self._states.keep(place.frames, self._journal.session_file(self._journal.read()))
 
