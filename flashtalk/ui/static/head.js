@@ -85,11 +85,17 @@
   };
   for (const kind of ["click", "input", "change", "drop"]) document.addEventListener(kind, touch, { capture: true });
 
-  const ask = (dialog) => new Promise((done) => {
+  const answers = new WeakMap();
+  const ask = async (dialog) => {
+    if (!dialog.open) await answers.get(dialog);  // browsers tell of an answer a moment later
     dialog.returnValue = "no";
     if (!dialog.open) dialog.showModal();
-    dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true });
-  });
+    const answer = new Promise((done) => {
+      dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true });
+    });
+    answers.set(dialog, answer);
+    return answer;
+  };
   const setLanguage = async (next, dialog) => {
     if (touched && !(await ask(dialog))) return;
     localStorage.setItem("flashtalk_language", next);
