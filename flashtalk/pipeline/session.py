@@ -249,11 +249,6 @@ class Session:
         """The sample up to which sound must be there for the next chunk."""
         return (self._next_span()[1] + self.stream.lookahead_frames) * self.stream.samples_per_frame
 
-    @property
-    def chunks_done(self) -> int:
-        """Chunks given out so far."""
-        return self._progress.chunk_index
-
     # How a chunk is made.
 
     def _drain(self) -> Iterator[VideoChunk]:

@@ -86,7 +86,7 @@ def computed_chunks(patch: pytest.MonkeyPatch) -> list[int]:
     step = Session.step
 
     def watched(session: Session) -> VideoChunk:
-        chunks.append(session.chunks_done)
+        chunks.append(session.frames_done)
         return step(session)
 
     patch.setattr(Session, "step", watched)

@@ -216,11 +216,11 @@ def test_interrupt_reaches_back_a_few_chunks_only(open_session: OpenSession) -> 
     session = open_session(first_chunk_frames=17)
     chunks = list(session.feed(speech((REWINDABLE_CHUNKS + 2) * CHUNK)))
     session.interrupt(len(chunks) - REWINDABLE_CHUNKS)
-    before = session.chunks_done
+    before = session.frames_done
     with pytest.raises(InputError, match="cannot go back") as caught:
         session.interrupt(0)
     assert caught.value.code == "interrupt_range"
-    assert session.chunks_done == before, "a refused call changes nothing"
+    assert session.frames_done == before, "a refused call changes nothing"
 
 
 def test_silence_is_valid_and_moves_on(open_session: OpenSession) -> None:
