@@ -18,6 +18,8 @@ STRIP_S = 100
 STRIP_FRAMES, STRIP_STEP = 12, 4
 SECOND_TEN = 1
 """Drift is told against the window that begins at second 10."""
+MINUTE = 6
+"""In windows. What is said and how a head is held change one window's sharpness by more than drift does."""
 CHANGES = ("identity_similarity", "identity_distance", "sharpness")
 OVER_TIME = "over time"
 """The strip with one picture for every 100 s."""
@@ -38,7 +40,8 @@ def film_long(studio: Studio, job: Job) -> Part:
     row |= {"seconds": seconds, "seam_ratio": pictures.seam_ratio(film.track.change_F, studio.new_frames)}
     for name, curve_K in drift.items():
         row |= {f"{name}_at_10": float(curve_K[SECOND_TEN]), f"{name}_at_end": float(curve_K[-1])}
-    row |= {f"{name}_change": measures.relative_change(drift[name], SECOND_TEN) for name in CHANGES}
+    row |= {f"{name}_change": measures.relative_change(drift[name], SECOND_TEN, MINUTE) for name in CHANGES}
+    row |= {f"{name}_change_of_windows": measures.relative_change(drift[name], SECOND_TEN) for name in CHANGES}
     row |= {f"{name}_change_of_trend": measures.trend(drift[name], SECOND_TEN) for name in CHANGES}
     strips = _strips(f"{subject.name}: {job.variant}", film, starts, last)
     return Part(job=job, row=row, curves=drift, strips=strips)

@@ -133,11 +133,17 @@ def windows(values_FX: np.ndarray, length: int) -> np.ndarray:
     return values_FX[: count * length].reshape(count, length, *values_FX.shape[1:]).mean(axis=1)
 
 
-def relative_change(curve_K: np.ndarray, first: int = 0) -> float:
-    """|last / first - 1| of a curve over windows: 0 is no drift; NaN if it is too short."""
-    if len(curve_K) < first + 2:
+def relative_change(curve_K: np.ndarray, first: int = 0, span: int = 1) -> float:
+    """|end / start - 1| of a curve over windows, means of `span` from `first` on and of the last `span`: 0 is no drift.
+
+    Fewer where they would overlap; NaN if the curve is too short.
+    """
+    known_K = curve_K[first:]
+    span = min(span, len(known_K) // 2)
+    if not span:
         return math.nan
-    return float(abs(curve_K[-1] / curve_K[first] - 1)) if curve_K[first] else math.inf
+    start = known_K[:span].mean()
+    return float(abs(known_K[-span:].mean() / start - 1)) if start else math.inf
 
 
 def trend(curve_K: np.ndarray, first: int = 0) -> float:

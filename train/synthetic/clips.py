@@ -60,11 +60,11 @@ class Mixture:
     """How clips are put together; lengths in seconds, drawn evenly from (least, most)."""
 
     silent_share: float = 0.05
-    noise_share: float = 0.12
+    noise_share: float = 0.2
     starts_silent_share: float = 0.5
     lead_s: tuple[float, float] = (0.15, 1.2)
     pause_s: tuple[float, float] = (0.15, 0.9)
-    interlude_share: float = 0.1
+    interlude_share: float = 0.15
     """Pauses that are filled with noise or music instead of silence, and then last three times as long."""
 
 

@@ -135,6 +135,15 @@ def test_relative_change_compares_the_end_with_the_start() -> None:
     assert math.isnan(measures.relative_change(np.array([1.0, 2]), first=1))
 
 
+def test_a_minute_hides_no_drift_and_forgives_one_window() -> None:
+    """A single odd window counts a sixth; a slow loss counts as ever."""
+    odd = np.array([9, *[2.0] * 98, 1.7])
+    assert measures.relative_change(odd, first=1, span=6) == pytest.approx(0.025)
+    worn = np.linspace(1, 0.9, 101)
+    assert measures.relative_change(worn, first=1, span=6) == pytest.approx(0.094 / 0.9965, rel=1e-3)
+    assert measures.relative_change(np.array([9, 2.0, 4, 1.9]), first=1, span=6) == pytest.approx(0.05), "no overlap"
+
+
 def test_loudness_of_frames() -> None:
     samples = np.concatenate((np.zeros(640), np.full(640, 0.5), np.full(320, 0.5))).astype(np.float32)
     assert measures.frame_loudness(samples, 640, 4) == pytest.approx([0, 0.5, 0.5 * math.sqrt(0.5), 0])
