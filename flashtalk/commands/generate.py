@@ -20,6 +20,7 @@ from flashtalk.checkpoint import sha256
 from flashtalk.commands.console import Screen
 from flashtalk.commands.film_sound import TRACK_RATE, Track, Voice, check_sound
 from flashtalk.commands.pace import Outcome, Pace, peak_memory_bytes
+from flashtalk.commands.same_inputs import refuse_changed
 from flashtalk.config import Config
 from flashtalk.config_file import to_tree
 from flashtalk.engine.engine import EngineInfo
@@ -28,7 +29,7 @@ from flashtalk.media.encode import MediaFormat
 from flashtalk.media.image import open_portrait
 from flashtalk.media.mp4 import Mp4Writer, part_path
 from flashtalk.serving.client import connect
-from flashtalk.serving.journal import Entry, Journal, refuse_changed
+from flashtalk.serving.journal import Entry, Journal
 from flashtalk.serving.protocol import Client, Stream
 
 JOURNAL_CHUNKS = 4

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flashtalk.errors import EngineError, InputError
+from flashtalk.errors import EngineError
 from flashtalk.media.part_file import plain_errors, sync_folder
 
 FORMAT = 2
@@ -55,10 +55,11 @@ class Journal:
         return self._index.is_file()
 
     def read(self) -> Entry:
-        """The last state. Raises EngineError(journal_damaged)."""
+        """The last state. Raises EngineError(journal_damaged, journal_version), or that the disk does not give it."""
         try:
-            entry = Entry(**json.loads(self._index.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            with plain_errors(self.folder.name):
+                entry = Entry(**json.loads(self._index.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
             raise EngineError(
                 f"{self.folder.name} is damaged; begin the film again with --overwrite", code="journal_damaged"
             ) from None
@@ -114,30 +115,3 @@ class Journal:
         temporary.replace(self._index)
         sync_folder(self.folder)
         sync_folder(self.folder.parent)
-
-
-def refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], film: str) -> None:
-    """Raise InputError(resume_changed) if a film begun with `before` would go on with other inputs."""
-    old, new = dict(_flat(before, "")), dict(_flat(now, ""))
-    changed = [_difference(name, old, new) for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    if changed:
-        told = "\n".join(f"  - {line}" for line in changed[:8] + ["..."] * (len(changed) > 8))
-        raise InputError(
-            f"{film} was begun with other inputs:\n{told}\ngive the same again, or begin anew with --overwrite",
-            code="resume_changed",
-        )
-
-
-def _difference(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    if name.endswith("_sha256"):
-        return f"the {name.removesuffix('_sha256')} is another file"
-    return f"{name} was {old.get(name)!r}, now it is {new.get(name)!r}"
-
-
-def _flat(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path}{name}.")
-        else:
-            yield path + name, value

@@ -88,7 +88,7 @@ CHINESE: dict[str, str] = {
         (
             *("media_format", "empty_output", "encoder_missing", "encoding_failed", "state_damaged"),
             *("output_busy", "output_failed", "output_folder", "output_forbidden", "output_name"),
-            *("part_damaged", "part_missing"),
+            *("part_damaged", "part_missing", "journal_damaged", "journal_version"),
         ),
         _ENCODING,
     ),

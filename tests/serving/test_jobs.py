@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from flashtalk.serving.jobs.rows import Rows, playlist
 from flashtalk.serving.jobs.shelf import Shelf, View
 from flashtalk.serving.jobs.span import JOIN_FRAMES, begin_span
 from flashtalk.serving.jobs.splice import read_frames
+from flashtalk.serving.journal import Entry, Journal
 from flashtalk.ui.why import CHINESE
 from tests.serving.job_kit import JOBS, OTHER, OWNER, PlainClient, order_of, tiny, write_inputs
 
@@ -181,6 +183,44 @@ def test_a_full_disk_pauses_the_film_and_room_gives_the_same_film(
         room.resume(OWNER, job.id)
         assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
         assert room.folder(job.id).film.read_bytes() == whole
+
+
+@pytest.mark.parametrize("changes", [{"format": 1}, {"format": 99, "renamed": 0}, {"film": {"bytes": 1}}])
+def test_a_film_begun_by_another_version_is_made_from_its_beginning(
+    changes: dict[str, Any], client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        count = iter(range(1000))
+        client.before = lambda: room.pause(OWNER, job.id) if next(count) == 4 and job_is_there.wait(WAIT_S) else None
+        job_is_there = threading.Event()
+        job = room.submit(order_of(inputs))
+        job_is_there.set()
+        assert room.wait(job.id, ("paused", "done"), WAIT_S).state == "paused"
+        folder = room.folder(job.id)
+        index = folder.path / "film.journal" / "journal.json"
+        index.write_text(json.dumps(json.loads(index.read_text()) | changes))
+        for state in folder.states.iterdir():
+            state.unlink()  # it shares its bytes with the session's file
+            state.write_bytes(b"of another version")
+        room.resume(OWNER, job.id)
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert folder.film.read_bytes() == whole
+        assert all(state.read_bytes() != b"of another version" for state in folder.states.iterdir())
+
+
+def test_a_journal_that_the_disk_does_not_give_is_not_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "film.mp4")
+    journal.write(Entry(inputs={}, film={}, frames=0))
+
+    def fail(*_arguments: object, **_options: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(EngineError, match="Too many open files") as caught:
+        journal.read()
+    assert caught.value.code not in render._LOST
 
 
 def test_an_order_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(

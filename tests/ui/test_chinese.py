@@ -22,7 +22,6 @@ NOT_ON_THE_PAGE = (
     "flashtalk/cli*.py",
     "flashtalk/convert.py",
     "flashtalk/engine/bench*.py",
-    "flashtalk/serving/journal.py",
     "flashtalk/ui/place.py",
 )
 """Starting the app, and what only the command line does."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from shutil import rmtree
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,8 @@ Wish = Literal["go on", "pause", "stop", "cancel"]
 Ending = Literal["done", "pause", "stop", "cancel"]
 
 _PATIENCE_S = 10.0
+_LOST = ("part_missing", "part_damaged", "state_damaged", "journal_damaged", "journal_version")
+"""What leaves nothing to go on from, an upgrade included: the film is made from its beginning, to the same bytes."""
 
 
 class Stopped(Exception):
@@ -98,16 +101,17 @@ class Render:
 
     def _open_film(self) -> tuple[Mp4Writer, Entry | None]:
         if self._journal.exists():
-            entry = self._journal.read()
             try:
+                entry = self._journal.read()
                 film = Mp4Writer.resume(self._folder.film, entry.film)
                 self._rows.cut(film.checkpoint()["bytes"])
                 return film, entry
             except EngineError as error:
-                if error.code not in ("part_missing", "part_damaged"):
+                if error.code not in _LOST:
                     raise
         self._journal.remove()
         self._rows.cut(0)
+        rmtree(self._folder.states, ignore_errors=True)
         return Mp4Writer(self._folder.film, media_format(self._job)), None
 
     def _make(self, film: Mp4Writer, entry: Entry | None) -> Ending:
