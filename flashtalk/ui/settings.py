@@ -54,6 +54,7 @@ _SIZE = re.compile(r"(\d{1,9})[×x](\d{1,9})")
 class SettingsPanel:
     """The components of one panel, in the order of `wishes`; where the model cannot be chosen, there is none."""
 
+    folder: gr.Accordion
     prompt: gr.Textbox
     seed: gr.Number
     steps: gr.Radio
@@ -62,7 +63,6 @@ class SettingsPanel:
     colour: gr.Slider
     label: gr.Checkbox
     model: gr.Dropdown | None
-    project: gr.UploadButton
 
     @property
     def components(self) -> list[Component]:
@@ -75,7 +75,7 @@ def build_settings(context: UiContext, *, models: bool = False) -> SettingsPanel
     """The folded panel; with `models`, the model can be chosen, too."""
     client, label = context.client, context.texts.label
     stream = client.stream()
-    with gr.Accordion(label("settings.title"), open=False, elem_classes="ft-settings"):
+    with gr.Accordion(label("settings.title"), open=False, elem_classes="ft-settings") as folder:
         prompt = gr.Textbox(
             label=label("settings.prompt"),
             value="",
@@ -107,13 +107,7 @@ def build_settings(context: UiContext, *, models: bool = False) -> SettingsPanel
             )
         colour = gr.Slider(0, 1, value=stream.colour_strength, step=0.05, label=label("settings.colour"))
         words = gr.Checkbox(context.settings.label_default, label=label("settings.label"))
-        project = gr.UploadButton(
-            label("settings.project"),  # type: ignore[arg-type]  # Gradio translates it all the same
-            file_types=[".json"],
-            size="sm",
-            elem_classes="ft-project",
-        )
-    return SettingsPanel(prompt, seed, steps, size, fit, colour, words, model, project)
+    return SettingsPanel(folder, prompt, seed, steps, size, fit, colour, words, model)
 
 
 def build_model(context: UiContext, chosen: str = "") -> gr.Dropdown:
@@ -121,6 +115,17 @@ def build_model(context: UiContext, chosen: str = "") -> gr.Dropdown:
     client = context.client
     choices = [(f"{client.info.model} · {client.info.dtype}", ""), *((name, name) for name in client.variants)]
     return gr.Dropdown(choices, value=chosen, label=context.texts.label("settings.model"), visible=len(choices) > 1)
+
+
+def build_project(context: UiContext, panel: SettingsPanel) -> gr.UploadButton:
+    """At the end of a panel, for a tab that reads a project's file."""
+    with panel.folder:
+        return gr.UploadButton(
+            context.texts.label("settings.project"),  # type: ignore[arg-type]  # Gradio translates it all the same
+            file_types=[".json"],
+            size="sm",
+            elem_classes="ft-project",
+        )
 
 
 def wishes(

@@ -7,17 +7,22 @@ from pathlib import Path
 
 import av
 import fastapi
+import gradio as gr
 import httpx
 import pytest
 
+from flashtalk.config_app import UiConfig
+from flashtalk.config_file import load_config
 from flashtalk.errors import Overloaded
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.record import Job
 from flashtalk.serving.jobs.room import JobRoom
+from flashtalk.ui.build import build_app
 from flashtalk.ui.long_routes import job_routes, new_visitor, owner_of
 from flashtalk.ui.tokens import Tokens
 from flashtalk.ui.why import CHINESE
 from tests.serving.job_kit import JOBS, PlainClient, order_of, tiny, write_inputs
+from tests.ui.live_house import PacedHouse
 from tests.ui.live_kit import serve
 
 WAIT_S = 30.0
@@ -142,3 +147,12 @@ def test_wrong_orders_get_sentences(house: House) -> None:
     assert post(house, f"/ft/jobs/{house.job.id}/explode", house.visitor).status_code == 404
     for tree in ({"first_s": -1}, {}, {"first_s": "nan", "end_s": 2, "seed": 1, "key": "k"}):
         assert post(house, f"/ft/jobs/{house.job.id}/again", house.visitor, tree).status_code == 409
+
+
+def test_every_button_for_a_file_reads_it(tmp_path: Path) -> None:
+    with PacedHouse(load_config("cpu"), lambda: 0.0) as client:
+        page = build_app(client, UiConfig(folder=str(tmp_path)))
+    read = {one for function in page.fns.values() for one, _ in function.targets}
+    buttons = [one for one in page.blocks.values() if isinstance(one, gr.UploadButton)]
+    assert buttons
+    assert [one.label for one in buttons if one._id not in read] == []

@@ -91,6 +91,7 @@ class _Inputs:
     voice: gr.Audio
     typed: gr.Textbox
     panel: settings.SettingsPanel
+    project: gr.UploadButton
 
     @property
     def files(self) -> list[Any]:
@@ -267,7 +268,8 @@ def _build_desk(context: UiContext, tab: _Tab) -> _Inputs:
         else:
             gr.HTML(context.texts.html("upload.no_synthesiser"))
     typed = gr.Textbox("", visible=False)
-    return _Inputs(portrait, voice, typed, settings.build_settings(context, models=True))
+    panel = settings.build_settings(context, models=True)
+    return _Inputs(portrait, voice, typed, panel, settings.build_project(context, panel))
 
 
 def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.Audio) -> None:
@@ -307,5 +309,4 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     stopped.then(tab.say_stopped, None, outputs.status, queue=False, **page)
     inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
-    project = inputs.panel.project
-    project.upload(tab.open_project, project, filled, js=_OPENED, **page)
+    inputs.project.upload(tab.open_project, inputs.project, filled, js=_OPENED, **page)
