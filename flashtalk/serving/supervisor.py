@@ -199,7 +199,9 @@ class Supervisor:
         with self._change:
             if self._state == "closed":
                 return
-            was_ready, self._group, self._lost_s = self._group is group, None, time.monotonic()
+            was_ready, self._group = self._group is group, None
+            if was_ready:
+                self._lost_s = time.monotonic()
             if self._info is None:
                 self._fail(group.refused)
                 return

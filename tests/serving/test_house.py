@@ -295,12 +295,18 @@ def test_a_rank_that_fails_or_hangs_alone_loses_the_group(config: Config, ails: 
         assert house.status().generation == 2
 
 
-def test_streams_wait_for_a_lost_engine_only_so_long(config: Config) -> None:
-    with house_of(config, recover_s=0.3) as house, house.open(face(1)) as seat:
+def test_streams_wait_for_a_lost_engine_only_so_long(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often another start fails meanwhile: each pause between two is shorter than the wait."""
+    monkeypatch.setattr(supervisor, "BACK_OFF_S", (0.0, 0.05, 0.1))
+    with house_of(config, recover_s=0.6) as house, house.open(face(1)) as seat:
         house.broken = True
         house.kill(0)
         with pytest.raises(WorkerLost, match="did not come back"):
             seat.next(SOON_S)
+        assert house.status().generation > 3
+        with pytest.raises(WorkerLost, match="did not come back"):
+            house.open(face(2))
+        wait_until(lambda: house.status().seats_used == 0)
         assert not house.status().ready
         house.broken = False
         wait_until(lambda: house.status().ready)
