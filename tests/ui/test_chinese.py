@@ -12,6 +12,7 @@ from fastapi.requests import HTTPConnection
 
 from flashtalk.ui import frame, refusal
 from flashtalk.ui.live import page as live_page
+from flashtalk.ui.samples import SAMPLES
 from flashtalk.ui.texts import Texts
 from flashtalk.ui.why import CHINESE
 from tests.source import Source, demand, sources
@@ -83,6 +84,15 @@ def test_the_live_page_knows_all_of_them() -> None:
     known = json.loads(html.unescape(found[1]))
     assert known["live_moved"][0]
     demand("Chinese in the live tab:", [code for code in CHINESE if not HAN.search(known[code][1])])
+
+
+def test_faces_of_the_live_page_are_named_in_both_languages() -> None:
+    faces = [sample.portrait.removesuffix(".png") for sample in SAMPLES]
+    markup = live_page.markup(Texts(live_page.TEXTS), faces)
+    labels = re.findall(r"<label[^>]*><input[^>]*ft-live-portrait.*?</label>", markup)
+    told = [tuple(re.findall(r'<span lang="(?:en|zh)" class="ft-lang">(.*?)</span>', label)) for label in labels]
+    assert told == [*(sample.name for sample in SAMPLES), live_page.TEXTS["live.own_picture"]]
+    assert not any("aria-label" in label for label in labels), "it would be said in place of these"
 
 
 def sentences(source: Source, names: str) -> Iterator[tuple[ast.AST, str]]:

@@ -23,6 +23,7 @@ TEXTS: dict[str, Pair] = {
     "live.device_default": ("Chosen by the browser", "浏览器默认"),
     "live.picture": ("The face that speaks with your voice", "用你的声音说话的人物"),
     "live.own": ("Your own face", "使用自己的照片"),
+    "live.own_picture": ("Your picture", "你的照片"),
     "live.own_hint": (
         "Only pictures of people who agreed to it. Deleted after {minutes} minutes.",
         "请只使用已获本人同意的照片，{minutes} 分钟后删除。",
@@ -130,8 +131,7 @@ import(address).then((live) => live.start(element, () => ({ words, token: token(
 CHOSEN_FACE = "() => [document.querySelector('[name=ft-live-portrait]:checked')?.value || '']"
 """JavaScript: what the plain mode takes from the faces above it."""
 HEAD = '<link rel="stylesheet" href="live/static/live.css">'
-VOICES = {Path(sample.portrait).stem: sample.voice for sample in SAMPLES}
-"""Which sample voice suits a face."""
+_OURS = {Path(sample.portrait).stem: sample for sample in SAMPLES}
 
 _STAGES = ("listen", "wait", "compute", "encode", "network", "buffer")
 _COUNTS = ("late", "dropped", "words", "reconnects")
@@ -176,16 +176,21 @@ def _default_device(texts: Texts) -> str:
 
 
 def _faces(names: Iterable[str]) -> str:
-    def face(name: str, picture: str, extra: str) -> str:
-        said = escape(name.capitalize())
+    def face(name: str, said: Pair, picture: str, extra: str) -> str:
+        voice = _OURS.get(name, SAMPLES[0]).voice
         return (
-            f'<label {extra}><input type="radio" name="ft-live-portrait" value="{escape(name)}" aria-label="{said}"'
-            f' data-voice="{escape(VOICES.get(name, SAMPLES[0].voice))}">'
-            f'<img src="{escape(picture)}" alt="" loading="lazy" width="64" height="64"></label>'
+            f'<label {extra}><input type="radio" name="ft-live-portrait" value="{escape(name)}"'
+            f' data-voice="{escape(voice)}">'
+            f'<img src="{escape(picture)}" alt="" loading="lazy" width="64" height="64">'
+            f'<span class="ft-unseen">{_both(said)}</span></label>'
         )
 
-    ours = "".join(face(name, f"ft/public/portraits/{name}.png", "") for name in names)
-    return ours.replace("<input", "<input checked", 1) + face("own", "", 'class="ft-live-own" hidden')
+    def ours(name: str) -> str:
+        said = _OURS[name].name if name in _OURS else (name.capitalize(), name.capitalize())
+        return face(name, said, f"ft/public/portraits/{name}.png", "")
+
+    own = face("own", TEXTS["live.own_picture"], "", 'class="ft-live-own" hidden')
+    return "".join(map(ours, names)).replace("<input", "<input checked", 1) + own
 
 
 def _meter(texts: Texts) -> str:
