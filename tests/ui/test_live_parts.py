@@ -259,7 +259,14 @@ def test_no_text_of_a_stranger_raises_anything_but_input_errors(text: str) -> No
         messages.hello(messages.words(text))
 
 
-@pytest.mark.parametrize("text", ["[" * 4000, "x" * 5000, "{}", '{"type": 3}', '{"type": "hello", "player": "flash"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 4000, "x" * 5000, "{}", '{"type": 3}', '{"type": "hello", "player": "flash"}'),
+        '{"type": "hello", "player": "mse", "token": "\\ud800.x"}',
+        '{"type": "hello", "player": "mse", "\\udfff": ""}',
+    ],
+)
 def test_strange_words_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         messages.hello(messages.words(text))

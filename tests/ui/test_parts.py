@@ -43,7 +43,8 @@ def test_a_token_says_what_it_was_issued_for() -> None:
     tokens = Tokens(b"secret")
     token = tokens.issue("film", "a|b", 60)
     assert tokens.check(token, "film") == "a|b"
-    forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), "x" + token, "", ".", token.split(".")[0] + "."]
+    halves = ["\ud800.x", "x.\ud800", token + "\udfff"]
+    forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), "x" + token, "", ".", token.split(".")[0] + ".", *halves]
     others = [
         (Tokens(b"other"), token, "film"),
         (tokens, token, "live"),

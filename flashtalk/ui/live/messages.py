@@ -92,10 +92,11 @@ def words(text: str) -> Words:
     """A JSON object with a `type`. Raises InputError(live_message)."""
     try:
         message = json.loads(text) if len(text) <= MAX_TEXT_BYTES else None
+        json.dumps(message, ensure_ascii=False).encode()  # no halves of characters
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise _refused("text", f"a JSON object with a type, at most {MAX_TEXT_BYTES} characters")
+        raise _refused("text", f"a JSON object with a type, at most {MAX_TEXT_BYTES} whole characters")
     return message
 
 
