@@ -2,6 +2,7 @@
 #   docker build -t flashtalk .
 #   docker run --gpus all --shm-size 2g -p 127.0.0.1:7860:7860 -v flashtalk:/data flashtalk
 # Other settings go behind the name: ... flashtalk --config h200x1 --set checkpoint.source=/data/weights
+# The device is cuda, whatever a config says; another one: --set runtime.device=cpu behind the name.
 # Whoever reaches the port may come in: publish it to others only with --auth NAME:PASSWORD behind the name, too.
 # Behind a proxy: -e FORWARDED_ALLOW_IPS=its address or network (172.16.0.0/12), else all visitors count as one; and, without
 # a password, --allow-host with the name that visitors know. The proxy writes X-Forwarded-For and, if it changes Host, -Host.
@@ -27,5 +28,4 @@ VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15m \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7860/live', timeout=4)"]
-ENTRYPOINT ["python", "app.py", "--folder", "/data/app"]
-CMD ["--set", "runtime.device=cuda"]
+ENTRYPOINT ["python", "app.py", "--folder", "/data/app", "--set", "runtime.device=cuda"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ import fastapi
 import httpx
 import psutil
 import pytest
+import typer
 import websockets
 import yaml
 from fastapi.requests import Request
@@ -30,6 +32,7 @@ from typer.testing import CliRunner
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import app as command
+from flashtalk.commands.settings import read_config
 from flashtalk.config import DEFAULT_SERVE_CONFIG
 from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
 from flashtalk.errors import CheckpointError, ConfigError
@@ -407,3 +410,21 @@ def test_a_space_finds_what_it_needs() -> None:
     assert about["python_version"] in ("3.11", "3.12", "3.13")
     assert (ROOT / "packages.txt").read_text().split() == ["espeak-ng"]
     assert (ROOT / "configs" / "serve" / f"{DEFAULT_SERVE_CONFIG}.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("behind", "device"),
+    [
+        ("", "cuda"),
+        ("--auth anna:secret", "cuda"),
+        ("--config h200x1 --set checkpoint.source=/data/weights", "cuda"),
+        ("--set runtime.device=cpu", "cpu"),
+    ],
+)
+def test_the_image_serves_on_the_gpu_unless_a_later_setting_says_otherwise(behind: str, device: str) -> None:
+    """What stands behind the image's name takes CMD's place, never ENTRYPOINT's."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    words = {name: json.loads(rest) for name, _, rest in (line.partition(" ") for line in lines) if "[" in rest[:1]}
+    given = [*words["ENTRYPOINT"], *(behind.split() or words.get("CMD", []))][2:]
+    chosen = typer.main.get_command(command.app).make_context("app.py", given).params
+    assert read_config(chosen["config"], chosen["settings"] or []).runtime.device == device
