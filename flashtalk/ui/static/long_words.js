@@ -1,0 +1,56 @@
+// What the long-video tab says of a film, in the page's language; for long_video.js and long_list.js.
+
+export const LIVE = ["waiting", "rendering"];
+
+export class Words {
+  /** `words`: name -> [English, Chinese]; `chinese`: an error's code -> its sentence. */
+  constructor(words, chinese) {
+    this.words = words;
+    this.chinese = chinese;
+  }
+
+  say(name, values = {}) {
+    const text = this.words[name][document.documentElement.lang === "zh" ? 1 : 0];
+    return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+  }
+
+  /** An error's sentence; one without a code is of the guards before the routes, or none of ours. */
+  why(code, words) {
+    if (!code) return window.flashtalkPage.told(words) || this.say("lost");
+    return document.documentElement.lang === "zh" ? this.chinese[code] || this.chinese.error : words;
+  }
+
+  name(film) {
+    return film.title || when(film.created_s);
+  }
+
+  state(film) {
+    const parts = [this.say(film.state, { place: film.place ?? 1 })];
+    if (film.span_s) parts.push(this.say("part", { from: film.span_s[0].toFixed(1), to: film.span_s[1].toFixed(1) }));
+    if (film.state !== "done") parts.push(`${clock(film.frames / film.frames_a_second)} / ${clock(film.goal_frames / film.frames_a_second)}`);
+    else parts.push(clock(film.seconds));
+    if (film.state === "rendering" && film.made_fps) parts.push(this.say("fps", { fps: film.made_fps }));
+    if (film.left_s !== null && film.state === "rendering") parts.push(this.say("left", { time: clock(film.left_s) }));
+    if (film.reason) parts.push(this.why(film.reason_code, film.reason));
+    if (!LIVE.includes(film.state)) parts.push(this.say("kept", { size: bytes(film.bytes), day: day(film.kept_until_s) }));
+    return parts.join(" · ");
+  }
+}
+
+export function clock(seconds) {
+  const whole = Math.round(seconds), two = (number) => String(number).padStart(2, "0");
+  const minutes = `${Math.floor(whole / 60) % 60}:${two(whole % 60)}`;
+  return whole < 3600 ? minutes : `${Math.floor(whole / 3600)}:${minutes.padStart(5, "0")}`;
+}
+
+function bytes(count) {
+  return count < 1e9 ? `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB` : `${(count / 1e9).toFixed(1)} GB`;
+}
+
+function day(seconds) {
+  return new Date(1000 * seconds).toLocaleDateString(document.documentElement.lang, { dateStyle: "medium" });
+}
+
+function when(seconds) {
+  return new Date(1000 * seconds).toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+}
