@@ -46,29 +46,34 @@ def connect(config: Config, *, isolated: bool = True) -> Client:
         return House(config, ProcessRank).start()
     # A thread cannot be killed, so nothing is gained by finding out that it hangs.
     patient = dataclasses.replace(config.serving, hang_s=_NEVER_S, spare=False)
-    return House(dataclasses.replace(config, serving=patient), ThreadRank).start()
+    return House(dataclasses.replace(config, serving=patient), ThreadRank, isolated=False).start()
 
 
 class House:
     """See protocol.Client. It serves once `start` was called.
 
-    `make_rank` starts one rank; `on_closed` is called when none is left.
+    `make_rank` starts one rank, `isolated` from this process or in it; `on_closed` is called when none is left.
     """
 
     info: EngineInfo
 
     def __init__(
-        self, config: Config, make_rank: Callable[[], Rank], on_closed: Callable[[], None] = lambda: None
+        self,
+        config: Config,
+        make_rank: Callable[[], Rank],
+        on_closed: Callable[[], None] = lambda: None,
+        *,
+        isolated: bool = True,
     ) -> None:
         serving = config.serving
         self._config = config
         self._line = Line(serving.seats, serving.line, serving.wait_s)
-        self._supervisor = Supervisor(config, make_rank, self._left)
+        self._supervisor = Supervisor(config, make_rank, self._left, isolated=isolated)
         self._numbers = itertools.count(1)
         self._engine_config = dataclasses.replace(config, serving=ServingConfig())
         self._since_s: dict[int, float] = {}
         self._on_closed = on_closed
-        self._variants = {name: self._variant(name, make_rank) for name in serving.variants}
+        self._variants = {name: self._variant(name, make_rank, isolated) for name in serving.variants}
 
     def start(self) -> Self:
         """Wait until the engine is ready. Raises what `connect` does, after having closed itself."""
@@ -176,9 +181,9 @@ class House:
     ) -> None:
         self.close()
 
-    def _variant(self, name: str, make_rank: Callable[[], Rank]) -> Variant:
+    def _variant(self, name: str, make_rank: Callable[[], Rank], isolated: bool) -> Variant:
         config = variant_of(self._config, name)
-        return Variant(config, lambda: House(config, make_rank))
+        return Variant(config, lambda: House(config, make_rank, isolated=isolated))
 
     def _left(self, seat: Seat) -> None:
         self._line.leave_seat(time.monotonic() - self._since_s.pop(seat.number))

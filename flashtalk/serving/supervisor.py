@@ -33,15 +33,21 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """See the module's docstring. `make_rank` starts one rank and is called in a thread that lives on."""
+    """See the module's docstring. `make_rank` starts one rank and is called in a thread that lives on.
 
-    def __init__(self, config: Config, make_rank: Callable[[], Rank], on_leave: Callable[[Seat], None]) -> None:
+    isolated: in a process of its own. In ours an engine that could not be rebuilt once never can, its device is lost.
+    """
+
+    def __init__(
+        self, config: Config, make_rank: Callable[[], Rank], on_leave: Callable[[Seat], None], *, isolated: bool
+    ) -> None:
         self.lock = threading.RLock()
         self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._config = config
         self._make_rank = make_rank
         self._on_leave = on_leave
+        self._isolated = isolated
         self._change = threading.Condition(self.lock)
         self._seats: dict[int, Seat] = {}
         self._gone: list[int] = []
@@ -202,7 +208,7 @@ class Supervisor:
             was_ready, self._group = self._group is group, None
             if was_ready:
                 self._lost_s = time.monotonic()
-            if self._info is None:
+            if self._info is None or not (was_ready or self._isolated):
                 self._fail(group.refused)
                 return
             self._state = "recovering"
@@ -222,9 +228,15 @@ class Supervisor:
             self._seats[busy[0].stream].strike()
 
     def _fail(self, refused: Failed | None) -> None:
-        """The first group never got ready: nothing will mend that."""
-        unknown = EngineError("the engine could not be started; its process wrote why to the log", code="start")
-        self._error = error_of(refused) if refused else unknown
+        """A group never got ready, the first one or one in our own process: nothing will mend that."""
+        if self._info:
+            what = "the engine was lost and could not be started again in this process"
+            self._error = WorkerLost(f"{what}{f' ({refused.message})' if refused else ''}; start the program again")
+        else:
+            unknown = EngineError("the engine could not be started; its process wrote why to the log", code="start")
+            self._error = error_of(refused) if refused else unknown
+        for seat in self._seats.values():
+            seat.fail(self._error)
         self._state = "closed"
         self._change.notify_all()
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from flashtalk.commands.generate import JOURNAL_CHUNKS
 from flashtalk.config import Config
 from flashtalk.config_app import ServingConfig
+from flashtalk.engine.engine import Engine
 from flashtalk.errors import EngineError
 from flashtalk.media.mp4 import Mp4Writer
 from flashtalk.pipeline.session import Session
+from flashtalk.serving import local
 from flashtalk.serving.journal import Journal
 from flashtalk.types import VideoChunk
 from tests.commands.kit import Kit, flashtalk, make_kit, voice
@@ -170,6 +174,35 @@ def test_a_stop_says_how_to_go_on(
     said = capsys.readouterr()
     assert "resuming at frame" in said.err
     assert "of them now" in said.out
+    assert stopped.film.read_bytes() == whole
+
+
+def test_a_lost_device_ends_the_film_soon_and_says_how_to_go_on(
+    kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its own process a device that failed does not come back: every later engine meets the same error."""
+    stopped, build, step, lost = kit.in_folder(tmp_path), local.Engine, Session.step, threading.Event()
+
+    def break_down(session: Session) -> VideoChunk:
+        if session.frames_done >= FRAMES // 2:
+            lost.set()
+            raise torch.AcceleratorError("device lost")
+        return step(session)
+
+    def build_if_well(config: Config) -> Engine:
+        if lost.is_set():
+            raise torch.AcceleratorError("device lost")
+        return build(config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "step", break_down)
+        patch.setattr(local, "Engine", build_if_well)
+        assert flashtalk(*stopped.arguments()) == EngineError.exit_status
+    said = capsys.readouterr().err
+    assert "could not be started again" in said
+    assert "--resume" in said
+    assert "Traceback" not in said
+    assert flashtalk(*stopped.arguments("--resume", "--quiet")) == 0
     assert stopped.film.read_bytes() == whole
 
 

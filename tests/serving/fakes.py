@@ -146,10 +146,10 @@ class FakeHouse(House):
 
     broken = barren = False
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, isolated: bool = True) -> None:
         self.engines: list[FakeEngine] = []
         self._ranks: deque[Rank] = deque(maxlen=config.parallel.ranks)
-        super().__init__(config, self._begin)
+        super().__init__(config, self._begin, isolated=isolated)
         self.start()
 
     def kill(self, rank: int) -> None:

@@ -235,7 +235,6 @@ def test_a_face_that_is_refused_leaves_no_seat_taken(house: FakeHouse) -> None:
         house.open(face(1), wdith=64)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("stamp", [DEADLY, BEREFT])
 def test_a_stream_that_kills_engines_is_given_up_and_its_neighbours_go_on(house: FakeHouse, stamp: int) -> None:
     with house.open(face(1)) as neighbour, house.open(face(stamp)) as deadly:
@@ -311,6 +310,21 @@ def test_streams_wait_for_a_lost_engine_only_so_long(config: Config, monkeypatch
         house.broken = False
         wait_until(lambda: house.status().ready)
         assert len(film(house, 3)) == len(sound(3, 2.5))
+
+
+def test_in_our_own_process_an_engine_that_cannot_be_rebuilt_is_told_at_once(config: Config) -> None:
+    with FakeHouse(config, isolated=False) as house, house.open(face(1)) as seat:
+        house.kill(0)
+        wait_until(lambda: house.status().generation == 2 and house.status().ready)
+        seat.feed(sound(1, 1.0))
+        assert is_own(seat.next(SOON_S), 1)  # type: ignore[arg-type]
+        house.broken = True
+        house.kill(0)
+        with pytest.raises(WorkerLost, match="no weights today"):
+            seat.next(SOON_S)
+        with pytest.raises(WorkerLost, match="could not be started again"):
+            house.open(face(2))
+        assert house.status().state == "closed"
 
 
 def test_an_engine_that_cannot_be_built_is_told_at_once(config: Config) -> None:
