@@ -1,4 +1,4 @@
-"""The long-video tab's page in chromium before films of the test's own: who keeps the focus."""
+"""The long-video tab's page in chromium before films of the test's own: who keeps the focus, and what is said."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ window.flashtalkPage = { told: (words) => words };
 import("/ft/public/static/long_video.js").then((module) => { module.start(document.body); window.isThere = true; });
 </script>"""
 LOOK = "() => window.flashtalkLong.look()"
+NOTE = ".ft-long-note"
 PLACE = """() => {
   const { dataset, className } = document.activeElement;
   return [document.activeElement.closest(".ft-long-film")?.dataset.id, dataset.do ?? className];
@@ -43,9 +44,10 @@ def film(name: str, state: str = "rendering", **more: object) -> dict[str, Any]:
 
 @dataclass
 class House:
-    """What the page asks."""
+    """What the page asks. refusal: of what is done to a film."""
 
     films: list[dict[str, Any]] = field(default_factory=list)
+    refusal: str = ""
 
     def answer(self, route: Any) -> None:
         path = urlsplit(route.request.url).path
@@ -55,7 +57,9 @@ class House:
         elif path.startswith("/ft/public/static/"):
             route.fulfill(path=STATIC / path.removeprefix("/ft/public/static/"))
         elif path.startswith("/ft/jobs"):
-            route.fulfill(body=json.dumps(self.told(path.split("/")[3:])), content_type="application/json")
+            refused = self.refusal and path.count("/") > 3
+            tree = {"error": self.refusal} if refused else self.told(path.split("/")[3:])
+            route.fulfill(status=409 if refused else 200, body=json.dumps(tree), content_type="application/json")
         else:
             route.fulfill(status=404)
 
@@ -145,3 +149,14 @@ def test_nobody_is_given_a_focus_who_was_elsewhere(page: Any, house: House) -> N
     house.films[1]["state"] = "paused"
     page.evaluate(LOOK)
     assert page.evaluate("document.activeElement === document.body")
+
+
+def test_a_refusal_stays_until_the_next_press(page: Any, house: House) -> None:
+    house.refusal = "Not now."
+    press(page, "b", "[data-do=pause]")
+    page.wait_for_function(f"document.querySelector('{NOTE}').textContent === 'Not now.'")
+    house.films.reverse()
+    page.evaluate(LOOK)
+    assert page.locator(NOTE).text_content() == "Not now."
+    press(page, "a", ".ft-long-name")
+    page.wait_for_function(f"document.querySelector('{NOTE}').textContent.startsWith('Film a: ')")

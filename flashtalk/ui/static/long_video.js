@@ -34,6 +34,7 @@ class Page {
     this.films = [];
     this.chosen = localStorage.getItem(KEPT.film);
     this.key = null;
+    this.isRefused = false;
     document.addEventListener("visibilitychange", () => document.hidden || this.look());
   }
 
@@ -65,13 +66,14 @@ class Page {
 
   async order(values) {
     this.player.allow();
+    this.isRefused = false;
     this.key ??= randomKey();  // a second click before the answer is the same order
     this.tell(this.words.say("taking"));
     try {
       return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];
     } catch (error) {
       this.key = null;
-      this.fail(error);
+      this.refuse(error);
       throw error;
     }
   }
@@ -96,7 +98,7 @@ class Page {
       this.draw();
       await this.follow();
     } catch (error) {
-      this.fail(error);
+      this.report(this.sentence(error));
     }
     const busy = this.films.some((film) => LIVE.includes(film.state));
     clearTimeout(this.timer);
@@ -104,17 +106,19 @@ class Page {
   }
 
   async act(film, action, body) {
+    this.isRefused = false;
     if (["pause", "cancel"].includes(action) && film.state === "rendering") this.tell(this.words.say("asked"));
     try {
       const made = await this.ask(`/${film.id}/${action}`, "POST", body);
       if (made.id) this.chosen = made.id;
       await this.look();
     } catch (error) {
-      this.fail(error);
+      this.refuse(error);
     }
   }
 
   choose(id) {
+    this.isRefused = false;
     this.chosen = id;
     localStorage.setItem(KEPT.film, id);
     this.look();
@@ -128,8 +132,19 @@ class Page {
     fields.to.value = Math.min(from + SPAN_S, fields.to.max).toFixed(1);
   }
 
-  fail(error) {
-    this.tell(error instanceof TypeError ? this.words.say("lost") : error.message);
+  sentence(error) {
+    return error instanceof TypeError ? this.words.say("lost") : error.message;
+  }
+
+  /** What came of a press stays in the note until the next one; a server that is lost is looked for anyhow. */
+  refuse(error) {
+    this.tell(this.sentence(error));
+    this.isRefused = this.note.textContent !== this.words.say("lost");
+  }
+
+  /** What nobody pressed for. */
+  report(words) {
+    if (!this.isRefused) this.tell(words);
   }
 
   tell(words) {
@@ -142,7 +157,7 @@ class Page {
     this.root.dataset.state = this.films.length ? "some" : "none";
     this.list.draw(this.films, this.chosen);
     if (this.films.length) return;
-    this.tell(this.words.say("none"));
+    this.report(this.words.say("none"));
     this.player.clear();
     this.detail.hidden = true;
   }
@@ -152,7 +167,7 @@ class Page {
     if (!film) return;
     this.player.show(film);
     if (this.key) return;  // an order is under way, and the note says so
-    this.tell(`${this.words.name(film)}: ${this.words.state(film)}`);
+    this.report(`${this.words.name(film)}: ${this.words.state(film)}`);
     if (!film.chunks) {
       this.detail.hidden = true;
       return;
