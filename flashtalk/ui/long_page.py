@@ -77,6 +77,7 @@ def markup(texts: Texts) -> str:
   <div class="ft-long-stage ft-video"><div class="empty"></div>
   <video playsinline controls preload="metadata" aria-label="FlashTalk"></video></div>
   <p class="ft-long-note" role="status" aria-live="polite"></p>
+  <p class="ft-long-figures"></p>
   <div class="ft-long-detail" hidden></div>
   <h3>{texts.html("long.films")}</h3>
   <ul class="ft-long-list"></ul>

@@ -24,7 +24,7 @@ window.flashtalkPage = { told: (words) => words };
 import("/ft/public/static/long_video.js").then((module) => { module.start(document.body); window.isThere = true; });
 </script>"""
 LOOK = "() => window.flashtalkLong.look()"
-NOTE = ".ft-long-note"
+NOTE, FIGURES = ".ft-long-note", ".ft-long-figures"
 PLACE = """() => {
   const { dataset, className } = document.activeElement;
   return [document.activeElement.closest(".ft-long-film")?.dataset.id, dataset.do ?? className];
@@ -160,3 +160,23 @@ def test_a_refusal_stays_until_the_next_press(page: Any, house: House) -> None:
     assert page.locator(NOTE).text_content() == "Not now."
     press(page, "a", ".ft-long-name")
     page.wait_for_function(f"document.querySelector('{NOTE}').textContent.startsWith('Film a: ')")
+
+
+def test_what_runs_is_shown_and_only_what_changes_is_spoken(page: Any, house: House) -> None:
+    page.wait_for_function(f"document.querySelector('{NOTE}').textContent === 'Film b: Being made'")
+    watch = "new MutationObserver((seen) => (window.spoken += seen.length)).observe(document.querySelector('{}'), {})"
+    deep = "{ childList: true, characterData: true, subtree: true }"
+    page.evaluate("() => { window.spoken = 0; " + watch.format(NOTE, deep) + "; }")
+    for second in (2, 3, 4):
+        house.films[0] |= {"frames": 25 * second, "made_fps": 5 + second, "left_s": 45.0 - second}
+        page.evaluate(LOOK)
+        assert (
+            page.locator(FIGURES).text_content()
+            == f"0:0{second} / 0:10 · {5 + second} frames a second · 0:{45 - second} left"
+        )
+    assert page.evaluate("window.spoken") == 0
+    assert page.evaluate(f"document.querySelector('{FIGURES}').closest('[role=status], [aria-live]')") is None
+    house.films[0]["state"] = "paused"
+    page.evaluate(LOOK)
+    assert page.locator(NOTE).text_content().startswith("Film b: Paused · 0:04 / 0:10 · 1.0 MB, kept until")
+    assert page.locator(FIGURES).text_content() == ""

@@ -43,7 +43,7 @@ export class FilmList {
     const percent = film.state === "done" ? 100 : (100 * film.frames) / Math.max(1, film.goal_frames);
     if (isChosen) known.row.setAttribute("aria-current", "true");
     else known.row.removeAttribute("aria-current");
-    known.row.querySelector(".ft-long-state").textContent = this.words.state(film);
+    known.row.querySelector(".ft-long-state").textContent = [this.words.state(film), this.words.figures(film)].filter(Boolean).join(" · ");
     known.row.querySelector(".ft-bar").setAttribute("aria-valuenow", Math.round(percent));
     known.row.querySelector(".ft-bar i").style.width = `${percent}%`;
     return known;

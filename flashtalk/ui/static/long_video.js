@@ -27,6 +27,7 @@ class Page {
     this.words = new Words(JSON.parse(root.dataset.words), JSON.parse(root.dataset.why));
     this.list = new FilmList(root.querySelector(".ft-long-list"), this.words, this);
     this.note = root.querySelector(".ft-long-note");
+    this.figures = root.querySelector(".ft-long-figures");
     this.detail = root.querySelector(".ft-long-detail");
     this.video = root.querySelector("video");
     this.video.addEventListener("pause", () => this.offerSpan());
@@ -143,12 +144,14 @@ class Page {
   }
 
   /** What nobody pressed for. */
-  report(words) {
-    if (!this.isRefused) this.tell(words);
+  report(words, figures = "") {
+    if (!this.isRefused) this.tell(words, figures);
   }
 
-  tell(words) {
+  /** The note is read out when it changes; the figures, which change every second, are not. */
+  tell(words, figures = "") {
     if (this.note.textContent !== words) this.note.textContent = words;
+    this.figures.textContent = figures;
   }
 
   // Drawing
@@ -167,7 +170,7 @@ class Page {
     if (!film) return;
     this.player.show(film);
     if (this.key) return;  // an order is under way, and the note says so
-    this.report(`${this.words.name(film)}: ${this.words.state(film)}`);
+    this.report(`${this.words.name(film)}: ${this.words.state(film)}`, this.words.figures(film));
     if (!film.chunks) {
       this.detail.hidden = true;
       return;

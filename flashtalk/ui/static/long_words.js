@@ -24,15 +24,22 @@ export class Words {
     return film.title || when(film.created_s);
   }
 
+  /** Without what runs while it is made. */
   state(film) {
     const parts = [this.say(film.state, { place: film.place ?? 1 })];
     if (film.span_s) parts.push(this.say("part", { from: film.span_s[0].toFixed(1), to: film.span_s[1].toFixed(1) }));
-    if (film.state !== "done") parts.push(`${clock(film.frames / film.frames_a_second)} / ${clock(film.goal_frames / film.frames_a_second)}`);
-    else parts.push(clock(film.seconds));
-    if (film.state === "rendering" && film.made_fps) parts.push(this.say("fps", { fps: film.made_fps }));
-    if (film.left_s !== null && film.state === "rendering") parts.push(this.say("left", { time: clock(film.left_s) }));
+    if (!LIVE.includes(film.state)) parts.push(film.state === "done" ? clock(film.seconds) : made(film));
     if (film.reason) parts.push(this.why(film.reason_code, film.reason));
     if (!LIVE.includes(film.state)) parts.push(this.say("kept", { size: bytes(film.bytes), day: day(film.kept_until_s) }));
+    return parts.join(" · ");
+  }
+
+  /** What runs: nothing of a film that rests. */
+  figures(film) {
+    if (!LIVE.includes(film.state)) return "";
+    const parts = [made(film)], isMade = film.state === "rendering";
+    if (isMade && film.made_fps) parts.push(this.say("fps", { fps: film.made_fps }));
+    if (isMade && film.left_s !== null) parts.push(this.say("left", { time: clock(film.left_s) }));
     return parts.join(" · ");
   }
 }
@@ -41,6 +48,10 @@ export function clock(seconds) {
   const whole = Math.round(seconds), two = (number) => String(number).padStart(2, "0");
   const minutes = `${Math.floor(whole / 60) % 60}:${two(whole % 60)}`;
   return whole < 3600 ? minutes : `${Math.floor(whole / 3600)}:${minutes.padStart(5, "0")}`;
+}
+
+function made(film) {
+  return `${clock(film.frames / film.frames_a_second)} / ${clock(film.goal_frames / film.frames_a_second)}`;
 }
 
 function bytes(count) {
