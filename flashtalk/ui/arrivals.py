@@ -16,8 +16,8 @@ from starlette.requests import ClientDisconnect
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-_MOST_FILES = 4096
-"""Of one address within the age; the plain live mode brings one a second."""
+_MOST_FILES = 8192
+"""Of one address within the age; as many talks in the plain live mode as it may have bring some 7000."""
 _TOGETHER = 64
 """Parts of the age; what came within one is kept as one."""
 _NAMED = b"filename"

@@ -6,24 +6,31 @@ import io
 import threading
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from flashtalk.config import Config
-from flashtalk.config_app import LiveConfig
+from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
+from flashtalk.config_file import load_config
 from flashtalk.errors import EngineError, InputError
 from flashtalk.media.segments import Segment
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
+from flashtalk.ui import arrivals, build
 from flashtalk.ui.browsers import Asker
+from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.live import plain
 from flashtalk.ui.live.messages import Kind, Outgoing, say
-from flashtalk.ui.live.plain import PIECE_S, Heard, PlainTalk, SegmentsBox, read_piece
+from flashtalk.ui.live.plain import PIECE_S, PIECES_PER_MINUTE, Heard, PlainTalk, SegmentsBox, read_piece
 from flashtalk.ui.live.session import Visitor
 from flashtalk.ui.live.sessions import LiveSessions
+from flashtalk.ui.tabs import microphone
+from tests.serving.fakes import FakeHouse
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +100,39 @@ def test_last_words_of_a_session_reach_the_page() -> None:
     with pytest.raises(InputError, match="All seats") as caught:
         list(box.segments(Ended()))  # type: ignore[arg-type]
     assert caught.value.code == "overloaded"
+
+
+def test_a_talk_brings_its_address_the_pieces_that_it_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Talk:
+        def __init__(self, _session: object) -> None:
+            pass
+
+        def segments(self) -> Iterator[Segment]:
+            yield Segment(b"", 1.0)
+
+    given: list[tuple[str, int]] = []
+
+    @contextmanager
+    def more(_rate: RateLimit, address: str, per_minute: int) -> Iterator[None]:
+        given.append((address, per_minute))
+        yield
+        given.clear()
+
+    monkeypatch.setattr(microphone, "PlainTalk", Talk)
+    monkeypatch.setattr(LiveSessions, "open", lambda *_: None)
+    monkeypatch.setattr(RateLimit, "more", more)
+    with FakeHouse(load_config("cpu")) as house:
+        blocks = build.build_app(house, UiConfig(folder=str(tmp_path)))
+    talk = next(one.fn for one in blocks.fns.values() if one.fn and one.fn.__qualname__.endswith(".talk"))
+    coming = talk("anna", SimpleNamespace(session_hash="me", client=SimpleNamespace(host="192.0.2.7")))
+    assert next(coming).duration_s == 1.0
+    assert given == [("192.0.2.7", PIECES_PER_MINUTE)]
+    assert list(coming) == given == []
+
+
+def test_one_address_may_bring_the_files_of_all_its_talks() -> None:
+    files = LiveConfig().per_address * PIECES_PER_MINUTE * DoorConfig().upload_age_s / 60
+    assert files * 1.1 < arrivals._MOST_FILES
 
 
 def test_a_film_that_nobody_takes_ends_its_session() -> None:

@@ -19,9 +19,10 @@ from flashtalk.config_file import load_config
 from flashtalk.errors import ConfigError, InputError, Overloaded
 from flashtalk.media import speak
 from flashtalk.media.audio import read_audio_all
-from flashtalk.ui import build
+from flashtalk.ui import build, limits
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.limits import RateLimit
+from flashtalk.ui.live.plain import PIECES_PER_MINUTE
 from flashtalk.ui.mishaps import sentence
 from flashtalk.ui.once import Once
 from flashtalk.ui.project import Wishes, how_alike, read_project, write_project
@@ -147,6 +148,29 @@ def test_a_rate_is_for_each_address() -> None:
     rate = RateLimit(3)
     assert [rate.allows("a") for _ in range(4)] == [True, True, True, False]
     assert rate.allows("b")
+
+
+def test_plain_talks_of_one_address_do_not_use_up_what_it_may_ask_and_nobody_else_may_ask_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now_s)
+    rate, pieces = RateLimit(UiConfig().requests_per_minute), 2 * PIECES_PER_MINUTE
+
+    def refused(minutes: int, address: str) -> int:
+        """Of the pieces of two talks, and one more request a second."""
+        nonlocal now_s
+        count = 0
+        for _ in range(minutes * (pieces + 60)):
+            now_s += 60 / (pieces + 60)
+            count += not rate.allows(address)
+        return count
+
+    with rate.more("a", PIECES_PER_MINUTE), rate.more("a", PIECES_PER_MINUTE):
+        assert refused(10, "a") == 0
+        assert refused(10, "b") == pytest.approx(10 * 90 - 120, abs=1)
+    rate.allows("a")
+    assert refused(10, "a") == pytest.approx(10 * 90 - 120, abs=2)
 
 
 def test_a_comparison_says_what_happens_beside_its_button_and_not_below_its_films(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def test_uploads_are_no_longer_than_allowed_and_one_address_has_few_under_way(tm
 
 
 @pytest.mark.parametrize("ends", ["well", "broken off"])
-@pytest.mark.parametrize(("times", "body"), [(4, b"x" * 150_000), (1, b";FileName=a" * 4096)], ids=["bytes", "files"])
+@pytest.mark.parametrize(("times", "body"), [(4, b"x" * 150_000), (1, b";FileName=a" * 8192)], ids=["bytes", "files"])
 def test_an_address_brings_so_much_while_uploads_are_kept_and_others_may_all_the_same(
     times: int, body: bytes, ends: str, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from flashtalk.ui.live.session import LiveSession
 
 PIECE_S = 0.8
 """What Gradio sends at a time: it uploads each piece, so shorter ones would exceed what a visitor may ask for."""
+PIECES_PER_MINUTE = math.ceil(60 / PIECE_S)
 _SOUND_RATE = 48000
 _HEARD_RATE = 16000
 _FED = 640

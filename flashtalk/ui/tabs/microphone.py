@@ -23,10 +23,11 @@ from PIL import Image
 from flashtalk.config_app import LiveConfig
 from flashtalk.media.segments import Segment
 from flashtalk.ui import faces, pickers
+from flashtalk.ui.browsers import address_of
 from flashtalk.ui.components import PortraitInput, SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.live import endpoint, page
-from flashtalk.ui.live.plain import PIECE_S, PlainTalk, read_piece
+from flashtalk.ui.live.plain import PIECE_S, PIECES_PER_MINUTE, PlainTalk, read_piece
 from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.route import live_routes
 from flashtalk.ui.live.session import Visitor
@@ -152,7 +153,8 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
         session = live.sessions.open(visitor, owner, context.browsers.asker())
         live.plain[owner] = talking = PlainTalk(session)
         try:
-            yield from talking.segments()
+            with context.rate.more(address_of(request), PIECES_PER_MINUTE):
+                yield from talking.segments()
         finally:
             if live.plain.get(owner) is talking:
                 del live.plain[owner]
