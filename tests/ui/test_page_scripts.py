@@ -277,6 +277,36 @@ def test_a_visitor_whose_first_film_is_refused_is_told_and_may_order_again() -> 
     assert told == ["Too many.", "Too many.", "Too many.", 0, 1, "me", 32, "me"]
 
 
+LOST_SCRIPT = """
+const asked = [], plays = [];
+const script = () => ({ addEventListener(kind, act) { this[kind] = act; }, remove() {} });
+globalThis.document = { baseURI: "http://talk/", createElement: script, head: { append: (one) => asked.push(one) } };
+globalThis.window = globalThis;
+globalThis.localStorage = { getItem: () => JSON.stringify(["me", 3]) };
+const { Player } = await import(process.argv[1]);
+const video = { src: "", addEventListener() {}, removeAttribute() { this.src = ""; }, load() {}, paused: true };
+video.play = async () => plays.push(video.src);
+const player = new Player(video), film = { id: "me", media: "me/", chunks: 1, state: "rendering" };
+const seen = [], see = () => seen.push([asked.length, video.src, video.currentTime ?? 0, plays.length]);
+player.playsNext = true;
+const first = player.show(film);
+asked[0].error(new Error("no network"));
+await first, see();
+const second = player.show(film);
+asked.at(-1).load();
+await second, see(); // it is there now, and played as was asked for
+player.playsNext = true, video.currentTime = 0;
+const third = player.show({ ...film, media: "my/" });
+await Promise.all([third, player.show({ id: "done", media: "done/", state: "done" })]), see(); // what was chosen last
+process.stdout.write(JSON.stringify(seen));
+"""
+
+
+def test_a_player_whose_script_did_not_come_asks_for_it_at_the_next_look() -> None:
+    seen = json.loads(in_node(LOST_SCRIPT, "static/long_player.js"))
+    assert seen == [[1, "", 0, 0], [2, "me/index.m3u8", 3, 1], [2, "done/film.mp4", 0, 2]]
+
+
 EARLY_PRESS = """
 let press = null, can = false, made = 0;
 const marks = new Set();

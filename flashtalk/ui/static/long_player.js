@@ -41,8 +41,8 @@ export class Player {
     this.shown = wanted;
     if (!wanted) return;
     this.film = film.id;
-    if (wanted.endsWith("m3u8")) await this.stream(wanted, at);
-    else this.video.src = wanted;
+    if (!wanted.endsWith("m3u8")) this.video.src = wanted;
+    else if (!(await this.stream(wanted, at))) return;
     if (at) this.video.currentTime = at;
     if (plays) {
       this.playsNext = false;
@@ -50,9 +50,14 @@ export class Player {
     }
   }
 
+  /** Whether it is there: not if its script did not come, nor if another film was chosen meanwhile. */
   async stream(address, at) {
-    await loadScript(HLS);
-    if (this.shown !== address) return;
+    const isLoaded = await loadScript(HLS);
+    if (this.shown !== address) return false;
+    if (!isLoaded) {
+      this.clear();  // the next look begins again
+      return false;
+    }
     if (window.Hls?.isSupported()) {
       this.hls = new window.Hls({ startPosition: at, maxBufferLength: 30, backBufferLength: 60, liveSyncDurationCount: 1e6 });
       this.hls.on(window.Hls.Events.ERROR, (_, error) => error.fatal && this.recover(error));
@@ -61,6 +66,7 @@ export class Player {
     } else {
       this.video.src = address;  // Safari on phones plays playlists itself
     }
+    return true;
   }
 
   recover(error) {
@@ -81,13 +87,18 @@ export class Player {
 }
 
 const scripts = new Map();
+/** Whether the script came; one that did not is asked for anew the next time. */
 function loadScript(address) {
   if (!scripts.has(address)) {
-    scripts.set(address, new Promise((done, failed) => {
+    scripts.set(address, new Promise((done) => {
       const script = document.createElement("script");
       script.src = address;
-      script.addEventListener("load", done);
-      script.addEventListener("error", failed);
+      script.addEventListener("load", () => done(true));
+      script.addEventListener("error", () => {
+        scripts.delete(address);
+        script.remove();
+        done(false);
+      });
       document.head.append(script);
     }));
   }
