@@ -27,6 +27,7 @@ from flashtalk.errors import (
     SessionClosed,
     WorkerLost,
 )
+from flashtalk.parallel.groups import Place
 from flashtalk.serving import supervisor
 from flashtalk.serving.seat import Seat
 from tests.serving.fakes import (
@@ -37,6 +38,7 @@ from tests.serving.fakes import (
     REFUSED,
     STARVED,
     STUCK,
+    FakeEngine,
     FakeHouse,
     face,
     film,
@@ -333,6 +335,21 @@ def test_an_engine_that_cannot_be_built_is_told_at_once(config: Config) -> None:
 
     with pytest.raises(CheckpointError, match="no weights today"):
         NoHouse(config)
+
+
+def test_closing_does_not_wait_for_an_engine_that_is_still_being_built(config: Config) -> None:
+    class SlowHouse(FakeHouse):
+        def _build(self, config: Config, place: Place) -> FakeEngine:
+            threading.Timer(0.0, self.close).start()
+            for _ in range(2000):
+                time.sleep(SOON_S / 2000)
+            return super()._build(config, place)
+
+    began_s, before = time.monotonic(), threading.active_count()
+    with pytest.raises(EngineError, match="closed before the engine was ready"):
+        SlowHouse(config)
+    wait_until(lambda: threading.active_count() == before)  # a thread that computes while its process ends aborts it
+    assert time.monotonic() - began_s < SOON_S / 4
 
 
 def test_a_first_rank_that_cannot_be_started_is_told_at_once(config: Config) -> None:
