@@ -11,6 +11,7 @@ import pytest
 
 from flashtalk.media.mp4 import part_path
 from flashtalk.serving.client import connect
+from flashtalk.serving.jobs import render
 from flashtalk.serving.protocol import Client
 from tests.serving.job_kit import OWNER, PlainClient, order_of, tiny, write_inputs
 from tests.serving.test_jobs import SECONDS, WAIT_S, made, room_in
@@ -40,9 +41,17 @@ def test_a_served_engine_makes_the_same_film(
     assert made(tmp_path, house, inputs) == whole  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("patience_s", [1.0, 0.001])
 def test_closing_the_room_in_the_middle_loses_nothing(
-    house: Client, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path
+    house: Client,
+    inputs: tuple[Path, Path],
+    whole: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    patience_s: float,
 ) -> None:
+    """Whether it waits for the next chunk or not."""
+    monkeypatch.setattr(render, "_PATIENCE_S", patience_s)
     frames = []
     for _ in range(20):
         with room_in(tmp_path, house) as room:  # type: ignore[arg-type]

@@ -35,13 +35,14 @@ Wish = Literal["go on", "pause", "stop", "cancel"]
 """pause keeps the place exactly; stop (the app ends) too; cancel drops everything."""
 Ending = Literal["done", "pause", "stop", "cancel"]
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 1.0
+"""How often the wish is asked while no chunk comes."""
 _LOST = ("part_missing", "part_damaged", "state_damaged", "journal_damaged", "journal_version")
 """What leaves nothing to go on from, an upgrade included: the film is made from its beginning, to the same bytes."""
 
 
 class Stopped(Exception):
-    """The wish came while nothing was under way."""
+    """The wish came while there was no chunk to end with."""
 
     def __init__(self, wish: Ending) -> None:
         super().__init__(wish)
@@ -58,7 +59,7 @@ class _Place:
 
 
 class Render:
-    """One film. `wish` is asked between chunks, and while it waits for a seat."""
+    """One film. `wish` is asked between chunks, and while it waits for a chunk or a seat."""
 
     def __init__(
         self,
@@ -121,7 +122,12 @@ class Render:
             place = _Place(seat, entry.frames, entry.samples_fed) if entry else _Place(seat, 0, 0)
             if entry is None:
                 self._save(film, place)
-            return self._chunks(film, place, meter)
+            try:
+                return self._chunks(film, place, meter)
+            except Stopped as stopped:
+                if stopped.wish != "cancel" and self._unsaved_chunks:
+                    self._save(film, place)
+                raise
 
     def _take_seat(self, picture_HWC: np.ndarray, entry: Entry | None) -> Stream:
         if entry:
@@ -135,7 +141,7 @@ class Render:
     def _chunks(self, film: Mp4Writer, place: _Place, meter: DriftMeter) -> Ending:
         self._feed(place)
         started_s = time.monotonic()
-        while (chunk := next_chunk(place.stream)) is not None:
+        while (chunk := next_chunk(place.stream, self._wish)) is not None:
             last = chunk.first_frame + len(chunk.frames_FHWC) >= self._job.total_frames
             place.frames = chunk.first_frame + len(chunk.frames_FHWC)
             wish = self._wish()
@@ -215,11 +221,12 @@ class Render:
         self._folder.track.unlink(missing_ok=True)  # the film itself holds the sound
 
 
-def next_chunk(stream: Stream) -> VideoChunk | None:
-    """The next one, however long it takes: the client itself ends a stream whose engine hangs."""
+def next_chunk(stream: Stream, wish: Callable[[], Wish]) -> VideoChunk | None:
+    """The next one: the client itself ends a stream whose engine hangs. Raises Stopped when it is not waited for."""
     while True:
         with suppress(TimeoutError):
             return stream.next(_PATIENCE_S)
+        stop_if_wished(wish)
 
 
 def stop_if_wished(wish: Callable[[], Wish]) -> None:

@@ -145,7 +145,7 @@ class SpanRender:
             fed = heard
             if fed == job.samples:
                 stream.finish()
-            chunk = next_chunk(stream)
+            chunk = next_chunk(stream, self._wish)
             if chunk is None:
                 raise EngineError("The engine ended this film too soon; try again.", code="film_short")
             frame += len(chunk.frames_FHWC)

@@ -1,0 +1,89 @@
+"""Long videos obey pause, cancel and the end of the app also while no chunk comes."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving.job_kit import OWNER, PlainClient, order_of, tiny, write_inputs
+from tests.serving.test_jobs import CHUNKS, SECONDS, WAIT_S, made, room_in
+from tests.serving.test_line import wait_until
+
+SOON_S = 5.0
+SILENCE_S = 8.0
+"""A room that obeys nobody meanwhile fails its test, and still comes to an end."""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[PlainClient]:
+    client = PlainClient(tiny())
+    yield client
+    client.close()
+
+
+@pytest.fixture(autouse=True)
+def _plain(client: PlainClient) -> Iterator[None]:
+    yield
+    client.before = lambda: None
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_inputs(tmp_path_factory.mktemp("inputs"), SECONDS)
+
+
+def fall_silent(client: PlainClient, chunks: int) -> None:
+    """No chunk comes after so many, as while an engine is replaced."""
+    count, until_s = itertools.count(), time.monotonic() + SILENCE_S
+
+    def before() -> None:
+        if next(count) >= chunks and time.monotonic() < until_s:
+            time.sleep(0.01)
+            raise TimeoutError
+
+    client.before = before
+
+
+@pytest.mark.parametrize("how", ["pause", "close"])
+def test_a_film_stops_though_no_chunk_comes_and_loses_none(
+    how: str, client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    ready = 5
+    fall_silent(client, ready)
+    with room_in(tmp_path / "stopped", client) as room:
+        job = room.submit(order_of(inputs))
+        wait_until(lambda: room.view(OWNER, job.id).job.frames == 8 * ready)
+        asked_s = time.monotonic()
+        if how == "pause":
+            room.pause(OWNER, job.id)
+            room.wait(job.id, ("paused",), SOON_S)
+    assert time.monotonic() - asked_s < SOON_S
+    count = itertools.count()
+    client.before = lambda: next(count) and None
+    with room_in(tmp_path / "stopped", client) as room:
+        room.resume(OWNER, job.id)
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        assert next(count) == CHUNKS - ready
+        assert room.folder(job.id).film.read_bytes() == made(tmp_path / "whole", client, inputs)
+
+
+def test_a_film_and_a_part_made_again_are_cancelled_though_no_chunk_comes(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with room_in(tmp_path, client) as room:
+        whole = room.submit(order_of(inputs, "whole"))
+        room.wait(whole.id, ("done",), WAIT_S)
+        for begin in (
+            lambda: room.submit(order_of(inputs, "film")),
+            lambda: room.again(OWNER, whole.id, 0, 40, 5, "part"),
+        ):
+            fall_silent(client, 2)
+            job = begin()
+            wait_until(lambda known=job.id: room.view(OWNER, known).job.frames == 16)
+            room.cancel(OWNER, job.id)
+            room.wait(job.id, ("cancelled",), SOON_S)
+            assert [path.name for path in room.folder(job.id).path.iterdir()] == ["job.json"]
