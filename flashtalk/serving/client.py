@@ -20,7 +20,7 @@ from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import InputError
 from flashtalk.serving.asked import asked_stream, demand_short_prompt, offered_sizes
 from flashtalk.serving.launch import ProcessRank, Rank
-from flashtalk.serving.line import Line
+from flashtalk.serving.line import TELL_S, Line
 from flashtalk.serving.local import ThreadRank
 from flashtalk.serving.nursery import Nursery
 from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus
@@ -138,7 +138,9 @@ class House:
             self._left(seat)
             raise
         try:
-            seat.wait_open()
+            while not seat.wait_open(TELL_S):
+                if on_place and self._supervisor.state == "recovering":
+                    on_place(1)
         except BaseException:
             seat.close()
             raise

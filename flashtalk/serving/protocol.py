@@ -20,7 +20,9 @@ from flashtalk.types import VideoChunk
 State = Literal["starting", "ready", "recovering", "closed", "asleep"]
 """asleep: a variant that nobody uses; the first who does starts it."""
 OnPlace = Callable[[int], None]
-"""Told the place in line, 1 being next, whenever it changes and about once a second; what it raises ends the wait."""
+"""Told the place in line, 1 being next, whenever it changes and about once a second; what it raises ends the wait.
+
+With a seat, but while an engine is being replaced, one is next."""
 
 
 @dataclass(frozen=True, kw_only=True)

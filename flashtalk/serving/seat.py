@@ -188,14 +188,15 @@ class Seat:
     ) -> None:
         self.close()
 
-    def wait_open(self) -> None:
-        """Until the engine took the portrait. Raises what it said about it, WorkerLost, SessionClosed."""
+    def wait_open(self, timeout_s: float) -> bool:
+        """Whether the engine took the portrait by then. Raises what it said about it, WorkerLost, SessionClosed."""
         with self._news:
-            self._news.wait_for(lambda: self._is_open or self.is_over)
+            self._news.wait_for(lambda: self._is_open or self.is_over, timeout_s)
             if self._error:
                 raise self._error
             if self._closed:
                 raise SessionClosed("the house was closed before this stream was open; connect again")
+            return self._is_open
 
     # The supervisor's side; it holds the lock.
 

@@ -314,6 +314,24 @@ def test_streams_wait_for_a_lost_engine_only_so_long(config: Config, monkeypatch
         assert len(film(house, 3)) == len(sound(3, 2.5))
 
 
+def test_who_comes_while_an_engine_is_replaced_is_told_and_may_leave(config: Config) -> None:
+    def leave(place: int) -> None:
+        raise InterruptedError(place)
+
+    with house_of(config) as house:
+        house.broken = True
+        house.kill(0)
+        wait_until(lambda: house.status().state == "recovering")
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(house.open, face(1), on_place=leave)
+            try:
+                with pytest.raises(InterruptedError, match="1"):
+                    coming.result(SOON_S / 4)
+            finally:
+                house.broken = False
+        wait_until(lambda: house.status().seats_used == 0)
+
+
 def test_in_our_own_process_an_engine_that_cannot_be_rebuilt_is_told_at_once(config: Config) -> None:
     with FakeHouse(config, isolated=False) as house, house.open(face(1)) as seat:
         house.kill(0)
