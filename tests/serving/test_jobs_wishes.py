@@ -1,14 +1,16 @@
-"""Long videos obey pause, cancel and the end of the app also while no chunk comes."""
+"""Long videos obey pause, cancel and the end of the app also while no chunk comes and when an attempt fails."""
 
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flashtalk.errors import EngineError, Overloaded, WorkerLost
 from tests.serving.job_kit import OWNER, PlainClient, order_of, tiny, write_inputs
 from tests.serving.test_jobs import CHUNKS, SECONDS, WAIT_S, made, room_in
 from tests.serving.test_line import wait_until
@@ -87,3 +89,42 @@ def test_a_film_and_a_part_made_again_are_cancelled_though_no_chunk_comes(
             room.cancel(OWNER, job.id)
             room.wait(job.id, ("cancelled",), SOON_S)
             assert [path.name for path in room.folder(job.id).path.iterdir()] == ["job.json"]
+
+
+@pytest.mark.parametrize("error", [Overloaded("all seats are taken"), WorkerLost("the engine is gone")], ids=repr)
+@pytest.mark.parametrize(("how", "state"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_a_wish_counts_though_the_attempt_failed_meanwhile(
+    how: str, state: str, error: EngineError, client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tried, asked = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        client.before = lambda: None
+        tried.set()
+        asked.wait(WAIT_S)
+        raise error
+
+    client.before = fail
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        tried.wait(WAIT_S)
+        getattr(room, how)(OWNER, job.id)
+        asked.set()
+        assert room.wait(job.id, ("paused", "cancelled", "done", "failed"), WAIT_S).state == state
+
+
+def test_who_waits_for_the_next_try_for_a_seat_is_obeyed_soon(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = threading.Event()
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        tried.set()
+        raise Overloaded("all seats are taken")
+
+    monkeypatch.setattr(client, "open", refuse)
+    with room_in(tmp_path, client) as room:
+        job = room.submit(order_of(inputs))
+        tried.wait(WAIT_S)
+        room.cancel(OWNER, job.id)
+        room.wait(job.id, ("cancelled",), SOON_S)

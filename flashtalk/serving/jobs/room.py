@@ -26,7 +26,7 @@ from flashtalk.serving.jobs.care import logged, removed_on_error
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
 from flashtalk.serving.jobs.places import demand_place, surplus
 from flashtalk.serving.jobs.record import Job, JobFolder, Span, State, new_id
-from flashtalk.serving.jobs.render import Ending, Render, Wish
+from flashtalk.serving.jobs.render import Render, Wish
 from flashtalk.serving.jobs.rows import Row
 from flashtalk.serving.jobs.shelf import Shelf, View
 from flashtalk.serving.jobs.span import SpanRender, begin_span, whole_chunks
@@ -39,8 +39,6 @@ _SEAT_S = 5.0
 _INTAKE_S = 60.0
 """Longest wait for the same order, whose sound is being read."""
 _SWEEP_S = 60.0
-
-_AFTER: dict[Ending, State] = {"done": "done", "pause": "paused", "stop": "waiting", "cancel": "cancelled"}
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ class Order:
 
 @dataclass(frozen=True)
 class _Ended:
-    """What a job is after it was worked on, and why."""
+    """What a job is after it was worked on, and why; a wish that came meanwhile then counts as if it came now."""
 
     state: State
     reason: str = ""
@@ -77,7 +75,7 @@ _BROKEN = _Ended(
 
 
 class JobRoom:
-    """A context: inside, jobs are made; leaving it stops them at the next chunk with nothing lost."""
+    """A context: inside, jobs are made; leaving it stops them at the next chunk, or soon, with nothing lost."""
 
     def __init__(self, folder: Path, client: Client, door: Door, config: JobsConfig) -> None:
         self._shelf = Shelf(folder)
@@ -162,7 +160,7 @@ class JobRoom:
             return job, self.folder(job_id), self._shelf.rows(job_id).all
 
     def pause(self, owner: str, job_id: str) -> None:
-        """Stop at the next chunk and free the seat; nothing is lost."""
+        """Stop at the next chunk, or soon if none comes, and free the seat; nothing is lost."""
         self._ask(owner, job_id, "pause")
 
     def cancel(self, owner: str, job_id: str) -> None:
@@ -171,8 +169,8 @@ class JobRoom:
 
     def resume(self, owner: str, job_id: str) -> None:
         """Go on with a paused or failed job."""
-        job = self.job(owner, job_id)
         with self._changed:
+            job = self.job(owner, job_id)
             self._wishes.pop(job.id, None)
             if job.state in ("paused", "failed"):
                 self._losses.pop(job.id, None)
@@ -289,15 +287,18 @@ class JobRoom:
         return job
 
     def _ask(self, owner: str, job_id: str, wish: Wish) -> None:
-        job = self.job(owner, job_id)
         with self._changed:
-            if job.state == "rendering":
-                self._wishes[job.id] = wish
-            elif wish == "pause" and job.state == "waiting":
-                self._shelf.set(job.id, state="paused")
-            elif wish == "cancel" and job.state in ("waiting", "paused", "failed"):
-                self._shelf.set(job.id, state="cancelled")
-                self._shelf.drop_media(job.id)
+            self._obey(self.job(owner, job_id), wish)
+
+    def _obey(self, job: Job, wish: Wish) -> None:
+        if job.state == "rendering":
+            self._wishes[job.id] = wish
+            self._changed.notify_all()
+        elif wish == "pause" and job.state == "waiting":
+            self._shelf.set(job.id, state="paused")
+        elif wish == "cancel" and job.state in ("waiting", "paused", "failed"):
+            self._shelf.set(job.id, state="cancelled")
+            self._shelf.drop_media(job.id)
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
@@ -308,8 +309,7 @@ class JobRoom:
                 made = sum(row.frames for row in self._shelf.rows(job.id).all)
                 spent_s = job.rendered_s + time.monotonic() - began_s
                 self._shelf.set(job.id, **dataclasses.asdict(ended), frames=made, rendered_s=spent_s)
-                if ended.state == "cancelled":
-                    self._shelf.drop_media(job.id)
+                self._obey(self.job(job.owner, job.id), self._wishes.pop(job.id, "go on"))
 
     def _next_job(self) -> Job | None:
         with self._changed:
@@ -317,7 +317,6 @@ class JobRoom:
             if self._closing:
                 return None
             job_id = self._shelf.line()[0]
-            self._wishes.pop(job_id, None)
             self._shelf.set(job_id, state="rendering", reason="", reason_code="")
             return self._shelf.get(job_id)
 
@@ -327,7 +326,7 @@ class JobRoom:
         make = SpanRender if job.span else Render
         try:
             work = make(self.folder(job.id), job, rows, self._client, self._config, lambda: self._wish(job.id))
-            return _Ended(_AFTER[work.run()])
+            return _Ended("done" if work.run() == "done" else "waiting")
         except FlashTalkError as error:
             return self._after(job, error, moved=len(rows.all) > before)
 
@@ -337,7 +336,8 @@ class JobRoom:
         if error.code == "disk_full":
             return _Ended("paused", str(error), error.code)
         if isinstance(error, Overloaded):
-            self._closed_within(_SEAT_S)
+            with self._changed:
+                self._changed.wait_for(lambda: self._wish(job.id) != "go on", _SEAT_S)
             return _Ended("waiting")
         if isinstance(error, WorkerLost):
             self._losses[job.id] = 1 if moved else self._losses[job.id] + 1
