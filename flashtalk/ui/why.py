@@ -6,6 +6,7 @@ Read by ui/mishaps.py for whoever asks, by ui/long_page.py for the list of films
 from __future__ import annotations
 
 from flashtalk.errors import FlashTalkError
+from flashtalk.media.speak import MOST_LETTERS
 
 _INSIDE = "内部出错，请重试；若仍出现，请重新加载页面。"
 _ENCODING = "无法生成视频文件，请重试。"
@@ -34,7 +35,7 @@ CHINESE: dict[str, str] = {
     "audio_unreadable": "声音文件已损坏或不是声音，请另存为 WAV、FLAC、MP3 或 M4A。",
     "microphone_silent": "没有收到麦克风的声音。请在地址栏旁允许使用麦克风，然后重新开始。",
     "text_empty": "没有可说的文字，请写一句话。",
-    "text_long": "文字太长，请缩短后再试。",
+    "text_long": f"文字太长：含汉字时最多 {MOST_LETTERS['zh']} 字，否则最多 {MOST_LETTERS['en']} 字；请缩短后再试。",
     "no_synthesiser": "无法将这段文字转为语音；请换用简单的文字，或录制、上传声音。",
     "project_damaged": "该项目文件已损坏或版本不同，请从完成的视频重新保存项目。",
     # Settings

@@ -13,7 +13,8 @@ const answers = [];
 let films = [], due = null, time = 0;
 
 const figure = () => ({ textContent: "", innerHTML: "", replaceChildren() { this.textContent = ""; } });
-const line = { dataset: { most: "10" }, querySelectorAll: () => [] };
+const counts = { b: figure(), data: figure() };
+const line = { dataset: { mostEn: "10", mostZh: "4" }, querySelectorAll: (part) => [counts[part]] };
 const notice = { dataset: { state: "ready" }, querySelector: () => ({ innerHTML: "cut" }), querySelectorAll: () => [] };
 const film = (made_s) => {
   const parts = { p: figure(), ".ft-figures": figure() };
@@ -78,6 +79,7 @@ const does = {
   click: (what) => handlers.click({ target: at(what) }),
   changed: (path) => void window.flashtalkTyped.changed(path && { path }),
   opened: () => window.flashtalkTyped.choose(true),
+  counts: () => [counts.b.textContent, counts.data.textContent, line.dataset.state],
   speaks: () => [window.flashtalkTyped.pending(), line.dataset.state ?? ""],
   // A player's event: whether the film still plays after it.
   hears: (kind, film) => {

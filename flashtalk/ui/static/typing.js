@@ -1,14 +1,17 @@
 // Whether the typed text speaks or the chosen voice: whichever the visitor did last. `element` says which, and how long
 // the text is. ui/tabs/upload.py asks when a film is ordered, and tells what happens to the voice.
 const line = element.querySelector(".ft-letters");
-const most = Number(line.dataset.most);
+const CHINESE = /[\u4e00-\u9fff]/; // as ui/tabs/upload.py tells languages apart
 let text = "", voiceLast = false, acts = 0;
 
 function choose(voice) {
   voiceLast = voice;
   acts++;
   const letters = [...text.trim().replace(/\s+/g, " ")].length;
-  for (const figure of line.querySelectorAll("b")) figure.textContent = letters.toLocaleString(document.documentElement.lang);
+  const most = Number(CHINESE.test(text) ? line.dataset.mostZh : line.dataset.mostEn);
+  for (const [part, figure] of Object.entries({ b: letters, data: most })) {
+    for (const place of line.querySelectorAll(part)) place.textContent = figure.toLocaleString(document.documentElement.lang);
+  }
   if (letters) line.dataset.state = voiceLast ? "voice" : letters > most ? "long" : "fits";
   else delete line.dataset.state;
 }

@@ -35,12 +35,12 @@ TEXTS: dict[str, Pair] = {
     "upload.type_hint": ("Good morning! Nice to see you.", "早上好！很高兴见到你。"),
     "upload.speak": ("Speak it", "生成语音"),
     "upload.letters": (
-        "<b></b> of {most} letters. “Make it talk” speaks what stands here.",
-        "<b></b> / {most} 字。点击“开始说话”即读出此处的文字。",
+        "<b></b> of <data></data> letters. “Make it talk” speaks what stands here.",
+        "<b></b> / <data></data> 字。点击“开始说话”即读出此处的文字。",
     ),
     "upload.letters_long": (
-        "<b></b> letters; {most} are the most. Shorten it, or upload a recording.",
-        "共 <b></b> 字，最多 {most} 字。请缩短，或上传录音。",
+        "<b></b> letters; <data></data> are the most. Shorten it, or upload a recording.",
+        "共 <b></b> 字，最多 <data></data> 字。请缩短，或上传录音。",
     ),
     "upload.letters_voice": (
         "The voice chosen above speaks. To hear this text instead, press “Speak it” or go on typing.",
@@ -277,12 +277,10 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     text = gr.Textbox(label=label("upload.type"), show_label=False, placeholder=label("upload.type_hint"), lines=2)
     states = {"fits": "letters", "long": "letters_long", "voice": "letters_voice"}
-    told = (
-        f'<span data-for="{state}">{context.texts.html(f"upload.{key}", most=speak.MOST_LETTERS)}</span>'
-        for state, key in states.items()
-    )
+    told = (f'<span data-for="{state}">{context.texts.html(f"upload.{key}")}</span>' for state, key in states.items())
+    limits = " ".join(f'data-most-{language}="{most}"' for language, most in speak.MOST_LETTERS.items())
     gr.HTML(
-        f'<p class="ft-letters" data-most="{speak.MOST_LETTERS}" aria-live="polite">{"".join(told)}</p>',
+        f'<p class="ft-letters" {limits} aria-live="polite">{"".join(told)}</p>',
         elem_id="ft-letters",
         apply_default_css=False,
         js_on_load=(STATIC / "typing.js").read_text(encoding="utf-8"),
