@@ -71,7 +71,6 @@ class House:
         self._supervisor = Supervisor(config, make_rank, self._left, isolated=isolated)
         self._numbers = itertools.count(1)
         self._engine_config = dataclasses.replace(config, serving=ServingConfig())
-        self._since_s: dict[int, float] = {}
         self._on_closed = on_closed
         self._variants = {name: self._variant(name, make_rank, isolated) for name in serving.variants}
 
@@ -131,7 +130,6 @@ class House:
     def _seated(self, begin: Beginning | SavedStream, realtime: bool, on_place: OnPlace | None) -> Seat:
         self._line.take_seat(on_place)
         seat = Seat(next(self._numbers), begin, self._surroundings, realtime=realtime)
-        self._since_s[seat.number] = time.monotonic()
         try:
             self._supervisor.add(seat)
         except BaseException:
@@ -188,7 +186,7 @@ class House:
         return Variant(config, lambda: House(config, make_rank, isolated=isolated))
 
     def _left(self, seat: Seat) -> None:
-        self._line.leave_seat(time.monotonic() - self._since_s.pop(seat.number))
+        self._line.leave_seat(time.monotonic() - seat.seated_s)
 
 
 def _check_portrait(portrait: np.ndarray) -> None:

@@ -58,6 +58,10 @@ class Stream(Protocol):
     def config(self) -> StreamConfig:
         """The settings of this stream."""
 
+    @property
+    def seated_s(self) -> float:
+        """When the seat was got, after engine and line; of time.monotonic()."""
+
     def feed(self, samples_S: np.ndarray) -> None:
         """Add sound, float32 mono at `config.sample_rate`; never waits. Raises InputError, SessionClosed."""
 

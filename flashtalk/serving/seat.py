@@ -79,7 +79,8 @@ class Seat:
     ) -> None:
         self.number = number
         self.config = begin.config
-        self.pace = Pace(time.monotonic(), realtime=realtime)
+        self.seated_s = self._active_s = time.monotonic()
+        self.pace = Pace(self.seated_s, realtime=realtime)
         self._house = house
         self._news = threading.Condition(house.lock)
         self._opening: Beginning | None = None
@@ -95,7 +96,6 @@ class Seat:
         self._interrupted = False
         self._chunks: deque[VideoChunk] = deque()
         self._strikes = 0
-        self._active_s = time.monotonic()
         self._error: FlashTalkError | None = None
         self._closed = False
         if isinstance(begin, Beginning):

@@ -28,7 +28,10 @@ TEXTS: dict[str, Pair] = {
         "生成速度；高于 25 即可无等待播放。",
     ),
     "compare.first": ("First frame", "首帧"),
-    "compare.first_more": ("From the order to the first picture.", "从下单到第一帧画面的时间。"),
+    "compare.first_more": (
+        "From the start of making to the first picture; a wait in line is not in it.",
+        "从开始生成到第一帧画面的时间，不含排队。",
+    ),
     "compare.sync": ("Lips with sound", "唇音一致"),
     "compare.sync_more": (
         "How closely the mouth's opening follows the loudness: at most 1, about 0 by chance.",

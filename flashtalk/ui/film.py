@@ -62,8 +62,8 @@ def stream_changes(seed: int, changes: Mapping[str, object]) -> dict[str, Any]:
 class Made:
     """One chunk of the film. frames_FHWC: as the model made them.
 
-    at_s: seconds since the order. took_s: since the chunk before; for the first one what it took by itself, without
-    the portrait and the wait for a seat.
+    at_s: seconds of making, from the seat on; no line and no start of an engine is in it. took_s: since the chunk
+    before; for the first one what it took by itself, without the portrait.
     """
 
     segment: Segment
@@ -98,7 +98,7 @@ class Film:
         self._messages: queue.Queue[_Message] = queue.Queue(_AHEAD_CHUNKS)
         self._stop = threading.Event()
         self._seat: Stream | None = None
-        self._started_s = time.perf_counter()
+        self._started_s = 0.0
         self._last_s = 0.0
         self._thread = threading.Thread(target=self._work, name="film", daemon=True)
 
@@ -161,6 +161,7 @@ class Film:
         segments, done = SegmentStream(media), 0
         with self._open() as seat:
             self._seat = seat
+            self._started_s = max(self._started_s, seat.seated_s)
             seat.feed(order.voice.speech_S)
             seat.finish()
             while not self._stop.is_set() and (chunk := seat.next(_PATIENCE_S)) is not None:
@@ -188,13 +189,14 @@ class Film:
         return Made(segment, chunk.frames_FHWC, done, self._last_s, self._last_s - began_s)
 
     def _clock_s(self) -> float:
-        """Since the order."""
-        return time.perf_counter() - self._started_s
+        """Since making began."""
+        return time.monotonic() - self._started_s
 
     def _wait_in_line(self, place: int) -> None:
         if self._stop.is_set():
             raise SessionClosed("the visitor left the line")
         self._tell(InLine(place))
+        self._started_s = time.monotonic()
 
     def _tell(self, message: _Message) -> None:
         """Hand over, unless nobody listens any more."""

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from flashtalk.config import StreamConfig
+from flashtalk.config import Config, StreamConfig
+from flashtalk.config_file import load_config
 from flashtalk.errors import SessionClosed
+from flashtalk.parallel.groups import Place
 from flashtalk.types import VideoChunk
 from flashtalk.ui.compare_page import _ROWS, Result, Variant
 from flashtalk.ui.film import Film, Made, Order
 from flashtalk.ui.material import TRACK_RATE, Voice
 from flashtalk.ui.measures import FilmMeasures, Measurer, lips_with_sound, loudness
+from tests.serving.fakes import FakeEngine
+from tests.ui.live_house import PacedHouse
 
 RATE, FPS, SIDE = 16_000, 25, 64
+COST_S, WAIT_S = 0.05, 1.5
 PORTRAIT = np.full((SIDE, SIDE, 3), 90, np.uint8)
 VOICE = Voice(np.zeros((TRACK_RATE * 4, 1), np.float32), np.zeros(RATE * 4, np.float32))
 
@@ -28,6 +35,7 @@ class Seat:
 
     def __init__(self, chunks: int) -> None:
         self.left, self.closed, self.watched = chunks, threading.Event(), False
+        self.seated_s = time.monotonic()
 
     def __enter__(self) -> Seat:
         return self
@@ -92,6 +100,36 @@ def test_who_watches_comes_before_who_does_not(watched: bool) -> None:
     with Film(House(seat), Order(portrait_HWC=PORTRAIT, voice=VOICE, watched=watched)) as film:  # type: ignore[arg-type]
         next(event for event in film if event)
     assert seat.watched is watched
+
+
+class Slow(PacedHouse):
+    """Each engine but the first takes WAIT_S to start."""
+
+    def _build(self, config: Config, place: Place) -> FakeEngine:
+        time.sleep(WAIT_S if self.engines else 0)
+        return super()._build(config, place)
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[PacedHouse]:
+    changes = {"stream.width": SIDE, "stream.height": SIDE, "serving.seats": 1, "serving.variants": {"other": {}}}
+    with Slow(load_config("cpu", changes), lambda: COST_S) as house:
+        yield house
+
+
+@pytest.mark.parametrize("model", ["", "other"])
+def test_neither_the_line_nor_the_start_of_an_engine_counts_as_making(slow: PacedHouse, model: str) -> None:
+    """Who finds the one seat taken, or an engine that does not run, is told the speed of who did not."""
+    with ExitStack() as taken:
+        if not model:
+            before = taken.enter_context(slow.open(PORTRAIT))
+            threading.Timer(WAIT_S, before.close).start()
+        began_s = time.monotonic()
+        with Film(slow, Order(portrait_HWC=PORTRAIT, voice=VOICE, model=model)) as film:
+            made = [event for event in film if isinstance(event, Made)]
+        whole_s = time.monotonic() - began_s
+    assert made[0].took_s <= made[0].at_s < made[0].took_s + WAIT_S / 2
+    assert COST_S * len(made) < made[-1].at_s < whole_s - 0.9 * WAIT_S
 
 
 def syllables(frames: int, seed: int = 0) -> np.ndarray:
