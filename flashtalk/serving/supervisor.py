@@ -27,7 +27,7 @@ WATCH_S = 0.2
 AWAY_S = 1.0
 """If the watch itself was late by this, the machine stood still: silence meanwhile is nobody's fault."""
 BACK_OFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Pause before a start, by the number of engines in a row that were lost before they made a chunk."""
+"""Pause before a start, by the number of engines in a row that were lost before they made a good chunk."""
 
 _log = logging.getLogger(__name__)
 
@@ -132,13 +132,10 @@ class Supervisor:
         failures = 0
         while self._state != "closed":
             self._pause(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
-            made = self._made()
+            began_s = time.monotonic()
             self._live()
-            failures = 1 if self._made() > made else failures + 1
+            failures = 1 if self._proven_s > began_s else failures + 1
         self._dismiss()
-
-    def _made(self) -> int:
-        return self.counts["chunk"] + self.counts["checked"]
 
     def _live(self) -> None:
         """One group's life."""
