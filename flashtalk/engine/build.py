@@ -28,6 +28,10 @@ from flashtalk.ops.attention import select_kernels
 from flashtalk.parallel.groups import Ranks
 from flashtalk.pipeline.networks import Networks
 
+COMPILED_SHAPES = 256
+"""What torch bears of one piece of code at most; left to itself it refuses the ninth. Each size of picture on offer
+needs four: a first chunk or a later one, a short prompt or a long one."""
+
 
 def build_networks(config: Config, ranks: Ranks | None = None) -> Networks:
     """All of it, ready to compute, on this process alone or as its part of a group. ConfigError, CheckpointError."""
@@ -68,6 +72,12 @@ def apply_compile(dit: DiT) -> None:
     """Compile each block by itself: all have the same code and shapes, so one compilation serves them all."""
     for block in dit.blocks:
         block.compile(fullgraph=True, dynamic=False)
+    dit.register_forward_pre_hook(lambda _module, _inputs: _allow_shapes())
+
+
+def _allow_shapes() -> None:
+    # Before every step: a value set here counts for the thread that set it, and any thread may compute.
+    torch._dynamo.config.recompile_limit = COMPILED_SHAPES
 
 
 def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
