@@ -167,6 +167,8 @@ def _unpacked(tree: Mapping[str, str], folder: Path, kind: str) -> Path:
     # The name from the file is shown to its owner only; the suffix helps players, the door looks at the bytes.
     name = Path(str(tree["name"])).name
     path = folder / (name if _NAME.fullmatch(name) else kind)
+    if path.exists():  # both files may have one name
+        path = path.with_name(f"{kind} {path.name}")
     path.write_bytes(base64.b64decode(tree["data"], validate=True))
     if file_sha256(path) != tree["sha256"]:
         raise _damaged(f"holds a damaged {kind}")

@@ -25,13 +25,14 @@ from flashtalk.ui.film_endpoints import _Endpoints
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
-from flashtalk.ui.project import Wishes, read_project
+from flashtalk.ui.project import Wishes, read_project, write_project
 from tests.serving.fakes import FakeHouse
 from tests.ui.live_kit import wait_until
 from tests.ui.page_kit import FACE, VOICE, Page, busy_page
 from tests.ui.test_visits import HOME, asking
 
 WAIT_S = 20.0
+MADE_WITH = {"flashtalk": "1", "model": "m", "device": "cpu", "settings": "s"}
 AROUND = 8 << 20
 """Bytes of a voice's file that are no sound, such as a video's pictures."""
 
@@ -56,6 +57,22 @@ def test_of_a_large_file_a_project_keeps_what_was_heard_and_makes_the_same_film(
     assert Path(film).read_bytes() == Path(again).read_bytes()
     assert Path(project).read_bytes() == Path(same).read_bytes()
     assert {path.name for path in (page.folder / "app").rglob("*.wav")} == {"large.wav"}, "what was unpacked is gone"
+
+
+@pytest.mark.parametrize(("face", "sound"), [("data", "data"), ("voice", "a，b.wav"), ("same.bin", "same.bin")])
+def test_files_of_one_name_come_back_both(tmp_path: Path, face: str, sound: str) -> None:
+    folders = [tmp_path / name for name in ("faces", "sounds", "back")]
+    for folder in folders:
+        folder.mkdir()
+    portrait, voice = folders[0] / face, folders[1] / sound
+    portrait.write_bytes(b"a face")
+    voice.write_bytes(b"a voice")
+    path = tmp_path / "film.flashtalk.json"
+    with portrait.open("rb") as one, voice.open("rb") as other:
+        write_project(path, Wishes(), one, other, MADE_WITH)
+    back = read_project(path, folders[2])
+    assert (back.portrait.read_bytes(), back.voice.read_bytes()) == (b"a face", b"a voice")
+    assert back.portrait.suffix == portrait.suffix
 
 
 def test_a_file_of_very_many_values_is_no_project_and_is_not_read(tmp_path: Path) -> None:
