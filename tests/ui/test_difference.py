@@ -1,4 +1,4 @@
-"""The compare tab's difference view in chromium: it shows what differs between two films, and nothing else."""
+"""The compare tab's players in chromium: the difference view shows what differs, the bar shows and sets the place."""
 
 from __future__ import annotations
 
@@ -136,3 +136,35 @@ def test_the_chosen_film_is_held_against_the_first(page: Page, films: tuple[str,
     assert page.evaluate("window.seen.most") == 0
     page.click("[data-against='2']")
     page.wait_for_function("window.look().most > 100")
+
+
+BAR = """() => {
+  const [slider, video] = ["[data-seek]", "video"].map((part) => document.querySelector(part));
+  return [slider.value * video.duration, video.currentTime, parseFloat(slider.getAttribute("aria-valuetext"))];
+}"""
+"""In seconds: where the bar stands, where the film is, what a screen reader says."""
+
+
+def test_the_bar_follows_its_film_unless_it_is_dragged_and_a_key_moves_both_by_a_second(
+    page: Page, films: tuple[str, str]
+) -> None:
+    show(page, films)
+    page.wait_for_function(PLAYED.format(0.3))
+    bar = page.locator("[data-seek]")
+    box = bar.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 10, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.wait_for_function(PLAYED.format(0.6))
+    held_s, film_s, said_s = page.evaluate(BAR)
+    assert held_s < 0.5 < film_s
+    assert abs(said_s - film_s) < 0.1
+    page.mouse.up()
+    page.wait_for_function(PLAYED.format(0.9))
+    assert np.ptp(page.evaluate(BAR)) < 0.1, "who dragged it still has it in hand for the keys"
+    before_s = page.evaluate(BAR)[1]
+    bar.press("ArrowRight")
+    after_s = page.evaluate(BAR)[1]
+    assert before_s + 0.9 < after_s < before_s + 1.5
+    bar.press("ArrowLeft")
+    assert page.evaluate(BAR)[1] < after_s - 0.5

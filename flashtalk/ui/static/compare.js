@@ -5,10 +5,12 @@ const JUMP_S = 0.25;
 const STEER = 0.1;
 const SAME_S = 0.001;
 const NO_PLACE_US = 1000;
+const KEYS_S = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 };
 const newPaint = () => document.createElement("canvas").getContext("2d");
 const copy = newPaint();  // WebKit takes a difference of canvases, not of films
 let playing = false;
 let against = 1;
+let isDragged = false;
 
 const videos = () => [...element.querySelectorAll("video")];
 const seek = () => element.querySelector("[data-seek]");
@@ -24,14 +26,24 @@ function follow() {
       steer(video, late);
     }
     all.forEach(countRound);
-    const slider = seek();
-    if (slider && leader.duration && document.activeElement !== slider) slider.value = leader.currentTime / leader.duration;
+    showPlace(leader);
     if (leader.ended && playing) setPlaying(false);
     drawDifference(leader, all[against] ?? all[1]);
   } else if (playing) {
     setPlaying(false);
   }
   requestAnimationFrame(follow);
+}
+
+function showPlace({ currentTime: atS, duration }) {
+  const slider = seek(), words = `${atS.toFixed(1)} s`;
+  if (!slider || !duration) return;
+  if (!isDragged) slider.value = atS / duration;
+  if (slider.getAttribute("aria-valuetext") !== words) slider.setAttribute("aria-valuetext", words);
+}
+
+function go(to) {
+  for (const video of videos()) if (video.duration) video.currentTime = to(video);
 }
 
 // A player may stop for a moment whenever its speed changes (WebKit's does): it changes rarely, and is then held.
@@ -125,9 +137,17 @@ element.addEventListener("click", (event) => {
   if (choice) holdAgainst(Number(choice.dataset.against));
 });
 element.addEventListener("input", (event) => {
-  if (event.target !== seek()) return;
-  for (const video of videos()) if (video.duration) video.currentTime = event.target.value * video.duration;
+  if (event.target === seek()) go(({ duration }) => event.target.value * duration);
 });
+// The bar's own steps are for the hand that drags it: a key would move it by less than a picture.
+element.addEventListener("keydown", (event) => {
+  const byS = KEYS_S[event.key];
+  if (event.target !== seek() || !byS || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  go(({ currentTime, duration }) => Math.min(Math.max(currentTime + byS, 0), duration));
+});
+element.addEventListener("pointerdown", ({ target }) => (isDragged = target === seek()));
+for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => (isDragged = false));
 watch("value", () => {
   playing = false;
   against = 1;
