@@ -79,16 +79,18 @@ def _entry(order: Order, journal: Journal, screen: Screen) -> Entry | None:
     """Where to go on; None at the beginning. Refuses to touch what the caller did not allow."""
     _refuse_own_inputs(order)
     name = order.output.name
-    if order.resume:
-        if journal.exists():
-            return journal.read()
-        screen.note(f"there is nothing to resume for {name}: starting from the beginning")
-    elif not order.overwrite:
+    if order.resume and journal.exists():
+        return journal.read()
+    if not order.overwrite:
         if order.output.exists():
-            raise InputError(f"{name} exists; give another name, or --overwrite to replace it", code="output_exists")
+            state = "is finished" if order.resume else "exists"
+            message = f"{name} {state}; give another name, or --overwrite to begin anew"
+            raise InputError(message, code="output_exists")
         if journal.exists():
             message = f"{name} was begun before; --resume goes on with it, --overwrite begins anew"
             raise InputError(message, code="output_unfinished")
+    if order.resume:
+        screen.note(f"there is nothing to resume for {name}: starting from the beginning")
     return None
 
 

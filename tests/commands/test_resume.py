@@ -21,7 +21,7 @@ from flashtalk.commands.generate import JOURNAL_CHUNKS
 from flashtalk.config import Config
 from flashtalk.config_app import ServingConfig
 from flashtalk.engine.engine import Engine
-from flashtalk.errors import EngineError
+from flashtalk.errors import EngineError, InputError
 from flashtalk.media.mp4 import Mp4Writer
 from flashtalk.pipeline.session import Session
 from flashtalk.serving import local
@@ -109,26 +109,29 @@ def test_a_kill_at_any_moment_changes_nothing_and_loses_little(kit: Kit, whole: 
         was_complete = resumed.film.exists() and not (resumed.journal / "journal.json").exists()
         with pytest.MonkeyPatch.context() as patch:
             computed = computed_chunks(patch)
-            assert flashtalk(*resumed.arguments("--resume", "--quiet")) == 0
+            status = InputError.exit_status if was_complete else 0
+            assert flashtalk(*resumed.arguments("--resume", "--quiet")) == status
         assert resumed.film.read_bytes() == whole, moment
-        assert resumed.left() == [], moment
+        assert not was_complete or not computed, moment
+        assert was_complete or resumed.left() == [], moment
         assert was_complete or moments.chunks[moment] + len(computed) <= CHUNKS + JOURNAL_CHUNKS + AHEAD, moment
 
 
 def test_a_real_kill_and_a_ctrl_c(kit: Kit, whole: bytes, tmp_path: Path) -> None:
     """At random lengths of the film; each run goes on from what the one before left."""
     killed = kit.in_folder(tmp_path)
+    command = killed.arguments("--resume", "--overwrite", "--quiet")
     stops = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}
     ends = []
     lengths = np.sort(np.random.default_rng(0).uniform(0.1, 0.6, 2)) * len(whole)
     for length, stop in zip(lengths, stops, strict=True):
-        run = subprocess.Popen([sys.executable, "-m", "flashtalk", *killed.arguments("--resume", "--quiet")])
+        run = subprocess.Popen([sys.executable, "-m", "flashtalk", *command])
         wait_for_size(killed.part, length)
         run.send_signal(stop)
         ends.append(run.wait() == stops[stop])
     # A run may have ended just before its stop; not both of them.
     assert any(ends)
-    assert flashtalk(*killed.arguments("--resume", "--quiet")) == 0
+    assert flashtalk(*command) == 0
     assert killed.film.read_bytes() == whole
     assert killed.left() == []
 
@@ -211,6 +214,18 @@ def test_nothing_to_resume_is_said(kit: Kit, whole: bytes, tmp_path: Path, capsy
     assert flashtalk(*fresh.arguments("--resume")) == 0
     assert "nothing to resume" in capsys.readouterr().err
     assert fresh.film.read_bytes() == whole
+
+
+def test_a_finished_film_is_replaced_only_when_asked(
+    kit: Kit, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = kit.in_folder(tmp_path)
+    finished.film.write_bytes(b"precious")
+    assert flashtalk(*finished.arguments("--resume")) == InputError.exit_status
+    assert "is finished" in capsys.readouterr().err
+    assert finished.film.read_bytes() == b"precious"
+    assert flashtalk(*finished.arguments("--resume", "--overwrite", "--quiet")) == 0
+    assert finished.film.read_bytes() == whole
 
 
 def test_a_lost_part_file_is_said_and_begun_anew(
