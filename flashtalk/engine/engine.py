@@ -17,6 +17,7 @@ from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import replace
 from flashtalk.engine.build import build_networks
 from flashtalk.engine.compile_cache import end_compilers
+from flashtalk.engine.machine import numerics
 from flashtalk.engine.ranks import Turn
 from flashtalk.errors import ConfigError, EngineError, InputError
 from flashtalk.media.image import fit_portrait, open_portrait
@@ -41,6 +42,8 @@ class EngineInfo:
     dtype: str
     attention: str
     fingerprint: str
+    machine: str
+    """What else decides the last bits; see `numerics`."""
     ranks: int = 1
 
 
@@ -82,6 +85,7 @@ class Engine:
             dtype=str(networks.dit.dtype).removeprefix("torch."),
             attention=select_attention(self.config.runtime.attention, networks.device, networks.dit.dtype)[0],
             fingerprint=networks.fingerprint,
+            machine=numerics(networks.device, self.config),
             ranks=self._ranks.world if self._ranks else 1,
         )
 

@@ -36,7 +36,9 @@ _MOST_VALUES = 4096
 _PIECE_BYTES = 3 << 18
 """Of three bytes base64 makes four letters."""
 _LONGEST_NAME = 100
-_MADE_WITH = ("flashtalk", "model", "device", "settings")
+_MADE_WITH = ("flashtalk", "model", "device", "machine", "settings")
+_OF_BEFORE = {"machine": ""}
+"""What older projects do not say."""
 _NAME = re.compile(r"[\w .()-]{1,80}")
 _CHOSEN = {"steps": int, "width": int, "height": int, "fit": str, "colour_strength": float}
 
@@ -71,13 +73,18 @@ class Project:
 
 def made_with(model: EngineInfo, stream: StreamConfig) -> dict[str, str]:
     """What else decides the film's pictures: who finds the same here, makes the same film, bit for bit."""
-    settings = json.dumps(to_tree(stream), sort_keys=True)
     return {
         "flashtalk": __version__,
         "model": model.fingerprint,
         "device": f"{model.device} {model.dtype} {model.attention}",
-        "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],
+        "machine": _mark(model.machine),
+        "settings": _mark(json.dumps(to_tree(stream), sort_keys=True)),
     }
+
+
+def _mark(words: str) -> str:
+    """For comparisons: a project that travels tells nobody what the words are."""
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def how_alike(then: Mapping[str, str], now: Mapping[str, str]) -> Alike:
@@ -126,7 +133,8 @@ def read_project(path: str | Path, folder: Path) -> Project:
         if tree["format"] != _FORMAT or tree["version"] != _VERSION:
             raise _damaged("is of another version")
         wishes = _wishes(tree["wishes"])
-        made_with = {name: str(tree["made_with"][name])[:_LONGEST_NAME] for name in _MADE_WITH}
+        told = _OF_BEFORE | tree["made_with"]
+        made_with = {name: str(told[name])[:_LONGEST_NAME] for name in _MADE_WITH}
         portrait, voice = (_unpacked(tree[kind], folder, kind) for kind in ("portrait", "voice"))
         return Project(wishes, portrait, voice, made_with)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from flashtalk import Config, ConfigError, EngineError, InputError, SessionClosed
@@ -85,6 +86,19 @@ def test_what_runs_is_told(engine: Engine) -> None:
         "sdpa",
     )
     assert info.parameters > 10_000
+    for words in (f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", "ranks: 1"):
+        assert words in info.machine
+
+
+@pytest.mark.parametrize("changes", [{"runtime.threads": 3}, {"runtime.fused_codec": True}])
+def test_what_rounds_otherwise_is_told_to_be_another_machine(engine: Engine, changes: dict[str, object]) -> None:
+    """As with other threads: a film of the small model has other bytes with each count of them."""
+    machine, threads = engine.info.machine, torch.get_num_threads()
+    try:
+        with Engine(replace(engine.config, changes)) as other:
+            assert (other.info.fingerprint, other.info.machine == machine) == (engine.info.fingerprint, False)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

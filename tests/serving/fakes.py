@@ -92,7 +92,7 @@ class FakeEngine:
 
     def __init__(self, config: Config, rank: int) -> None:
         self.config, self.rank = config, rank
-        self.info = EngineInfo("fake", True, 0, "cpu", "float32", "none", "fake-0")
+        self.info = EngineInfo("fake", True, 0, "cpu", "float32", "none", "fake-0", "no machine")
         self.steps: list[int] = []
         self.heard: list[int] = []
         self.open_sessions = 0

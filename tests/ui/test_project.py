@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -15,8 +17,10 @@ import pytest
 from gradio_client import Client as Remote
 from gradio_client import handle_file
 
+from flashtalk.config import StreamConfig
 from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
+from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, FlashTalkError, InputError
 from flashtalk.ui.build import make_context
 from flashtalk.ui.compare_page import Variant
@@ -25,7 +29,7 @@ from flashtalk.ui.film_endpoints import _Endpoints
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
-from flashtalk.ui.project import Wishes, read_project, write_project
+from flashtalk.ui.project import Wishes, how_alike, made_with, read_project, write_project
 from tests.serving.fakes import FakeHouse
 from tests.ui.live_kit import wait_until
 from tests.ui.page_kit import FACE, VOICE, Page, busy_page
@@ -73,6 +77,26 @@ def test_files_of_one_name_come_back_both(tmp_path: Path, face: str, sound: str)
     back = read_project(path, folders[2])
     assert (back.portrait.read_bytes(), back.voice.read_bytes()) == (b"a face", b"a voice")
     assert back.portrait.suffix == portrait.suffix
+
+
+def test_only_the_machine_that_made_a_film_promises_the_same_again(tmp_path: Path) -> None:
+    """Another kind of chip, count of threads or ranks or version of torch rounds otherwise."""
+    engine, stream = (
+        EngineInfo("m", True, 0, "cpu", "float32", "none", "f", "a long name of a machine " * 9),
+        StreamConfig(),
+    )
+    before = tmp_path / "before.json"
+    with FACE.open("rb") as face, VOICE.open("rb") as voice:
+        write_project(tmp_path / "now.json", Wishes(), face, voice, made_with(engine, stream))
+    project = json.loads((tmp_path / "now.json").read_text())
+    project["made_with"].pop("machine", None)
+    before.write_text(json.dumps(project))
+    old, new = (read_project(tmp_path / name, tmp_path).made_with for name in ("before.json", "now.json"))
+    other = replace(engine, machine=engine.machine[:-2] + "s")
+    assert how_alike(new, made_with(engine, stream)) == "same"
+    assert how_alike(new, made_with(other, stream)) == "other_machine"
+    assert how_alike(old, made_with(engine, stream)) == "other_machine"
+    assert how_alike(old, made_with(replace(engine, fingerprint="g"), stream)) == "other_model"
 
 
 def test_a_file_of_very_many_values_is_no_project_and_is_not_read(tmp_path: Path) -> None:
