@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -64,6 +64,8 @@ class _Border:
     """Sample with which the next chunk begins."""
     needs: int
     """Sample up to which sound must be there for it."""
+    interrupted: bool = False
+    """Sound that the engine heard ahead at this place was dropped since."""
 
 
 class Seat:
@@ -93,7 +95,6 @@ class Seat:
         self._sent = 0
         self._finished = self._end_sent = False
         self._must_begin = True
-        self._interrupted = False
         self._chunks: deque[VideoChunk] = deque()
         self._strikes = 0
         self._error: FlashTalkError | None = None
@@ -160,7 +161,7 @@ class Seat:
             self._made = self._taken = wanted
             self._sound.drop_all(self._border.start)
             self._epoch += 1
-            self._interrupted = True
+            self._borders[wanted] = replace(self._border, interrupted=True)
             self.begin_again()
             self.pace.restart(time.monotonic())
             self._stir()
@@ -172,7 +173,8 @@ class Seat:
                 raise SessionClosed("this stream is closed; it can no longer be saved")
             border = self._borders[self._taken]
             waiting_S, ended = self._sound.read(border.start, self._sound.end), self._finished
-        write_stream(path, border.snapshot, waiting_S, self._house.fingerprint, ended=ended)
+        fingerprint, drop = self._house.fingerprint, border.interrupted
+        write_stream(path, border.snapshot, waiting_S, fingerprint, ended=ended, drop_sound=drop)
 
     def close(self) -> None:
         """See Stream."""
@@ -224,8 +226,8 @@ class Seat:
             return self._step()
         self._must_begin = False
         if self._borders:
-            snapshot = self._border.snapshot
-            return Restore(stream=self.number, epoch=self._epoch, snapshot=snapshot, drop_sound=self._interrupted)
+            snapshot, drop = self._border.snapshot, self._border.interrupted
+            return Restore(stream=self.number, epoch=self._epoch, snapshot=snapshot, drop_sound=drop)
         assert self._opening
         return Open(
             stream=self.number,
@@ -243,7 +245,7 @@ class Seat:
         match answer:
             case Opened():
                 snapshot = answer.snapshot or self._border.snapshot
-                self._borders[self._made] = _Border(snapshot, self._border.start, answer.needs)
+                self._borders[self._made] = replace(self._border, snapshot=snapshot, needs=answer.needs)
                 self._opening, self._is_open = None, True
             case Chunk():
                 self._take_chunk(answer, now_s)
@@ -311,7 +313,7 @@ class Seat:
         self._borders[self._made] = _Border(chunk.snapshot, start, chunk.needs)
         oldest = min(self._made - REWINDABLE_CHUNKS, self._taken)
         self._borders = {index: border for index, border in self._borders.items() if index >= oldest}
-        self._interrupted, self._strikes = False, 0
+        self._strikes = 0
         made = VideoChunk(
             chunk.index,
             chunk.first_frame,

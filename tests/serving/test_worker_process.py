@@ -22,6 +22,7 @@ from flashtalk.engine.engine import Engine
 from flashtalk.errors import CheckpointError, InputError
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
+from flashtalk.serving.seat import Seat
 from tests.pipeline.conftest import picture_of, speech
 from tests.serving.test_line import wait_until
 
@@ -134,6 +135,32 @@ def test_a_saved_stream_goes_on_in_another_engine(
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="not a saved session"):
         house.restore(path)
+
+
+def test_an_interrupted_stream_is_saved_without_what_it_was_to_say(
+    house: Client, config: Config, tmp_path: Path
+) -> None:
+    said, answer, paths = speech(3 * CHUNK, 1), speech(2 * CHUNK, 2), (tmp_path / "at once", tmp_path / "made ahead")
+    with Engine(config) as engine:
+        session = engine.open(picture_of(1), lookahead_frames=4)
+        list(session.feed(said))
+        session.interrupt(1)
+        wanted = np.concatenate([chunk.frames_FHWC for chunk in (*session.feed(answer), *session.flush())])
+    with house.open(picture_of(1), lookahead_frames=4) as seat:
+        assert isinstance(seat, Seat)
+        seat.feed(said)
+        for _ in range(2):
+            seat.next(SOON_S)
+        seat.interrupt(1)
+        seat.save(paths[0])
+        seat.feed(answer)
+        wait_until(lambda: not seat.has_order)
+        seat.save(paths[1])
+    for path, rest in zip(paths, (answer, answer[:0]), strict=True):
+        with house.restore(path) as seat:
+            seat.feed(rest)
+            seat.finish()
+            assert np.array_equal(np.concatenate([chunk.frames_FHWC for chunk in seat]), wanted), path.name
 
 
 def test_errors_of_the_engine_arrive_as_what_they_are(house: Client, config: Config) -> None:
