@@ -82,7 +82,7 @@ class Vitals:
 class RankGroup:
     """See the module's docstring. `on_answer` and `on_change` are called from threads of the group, without locks.
 
-    Raises OSError if a rank cannot be started; then none is left.
+    Raises OSError, RuntimeError and MemoryError if a rank or a thread cannot be started; then none is left.
     """
 
     def __init__(
@@ -113,10 +113,10 @@ class RankGroup:
             meet_at = self._meeting.enter_context(meeting_place(self._world))
             for _ in range(self._world):
                 self._ranks.append(make_rank())
-        except OSError:
+            self._begin(to_tree(config), meet_at, warm_up)
+        except Exception:
             self.stop()
             raise
-        self._begin(to_tree(config), meet_at, warm_up)
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -171,6 +171,9 @@ class RankGroup:
         try:
             channel.send(message)
         except OSError:
+            self.lose("died")
+        except Exception:
+            _log.exception("a rank could not be told something")
             self.lose("died")
 
     def _listen(self, rank: int, channel: Channel) -> None:

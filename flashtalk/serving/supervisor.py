@@ -62,8 +62,8 @@ class Supervisor:
         self._proven_s = time.monotonic()
         self._in_doubt = False
         self._threads = [
-            threading.Thread(target=self._watch, name="watch", daemon=True),
-            threading.Thread(target=self._give_orders, name="orders", daemon=True),
+            threading.Thread(target=self._do, args=(work,), name=name, daemon=True)
+            for work, name in ((self._watch, "watch"), (self._give_orders, "orders"))
         ]
 
     # For the client.
@@ -126,6 +126,16 @@ class Supervisor:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
 
+    def _do(self, work: Callable[[], None]) -> None:
+        """A thread's work. If that fails all ends, and everybody is told: half of it would serve nobody."""
+        try:
+            work()
+        except Exception:
+            _log.exception("serving ends by a fault of ours")
+            with self._change:
+                self._fail(None)
+        self._dismiss()
+
     # The watch.
 
     def _watch(self) -> None:
@@ -135,24 +145,25 @@ class Supervisor:
             began_s = time.monotonic()
             self._live()
             failures = 1 if self._proven_s > began_s else failures + 1
-        self._dismiss()
 
     def _live(self) -> None:
         """One group's life."""
         try:
             group = self._launch()
-        except OSError as error:
-            _log.error("no process could be started: %s", error)
+        except (OSError, RuntimeError, MemoryError) as error:
+            _log.error("no process could be started: %r", error)
             with self._change:
                 if self._info is None:
                     self._fail(None)
             return
         if group is None:
             return
-        if self._await_ready(group):
-            self._attend(group)
-        self._mourn(group)
-        group.stop()
+        try:
+            if self._await_ready(group):
+                self._attend(group)
+            self._mourn(group)
+        finally:
+            group.stop()
 
     def _launch(self) -> RankGroup | None:
         with self._change:
@@ -268,12 +279,22 @@ class Supervisor:
         while self._state != "closed":
             with self._change:
                 self._dismiss()
-                group, orders = self._group, self._next_orders()
+                group, orders = self._group, self._orders()
                 if not orders:
                     self._change.wait(self._config.serving.canary_s)
             for order in orders:
                 if group:
                     group.send(order)
+
+    def _orders(self) -> list[Order]:
+        try:
+            return self._next_orders()
+        except Exception:
+            if self._group is None:
+                raise
+            _log.exception("an order could not be made")
+            self._group.lose("died")
+            return []
 
     def _next_orders(self) -> list[Order]:
         if self._state != "ready":
