@@ -176,7 +176,10 @@ def test_a_project_opens_and_says_what_it_will_be(page: Page, tmp_path: Path) ->
     page.reload()
     page.wait_for_selector("#ft-make")
     page.get_by_role("button", name="Settings").click()
-    page.locator("input[type=file][accept*=json]").first.set_input_files(project)
+    page.locator(".ft-project").first.click()
+    with page.expect_file_chooser() as chooser:
+        page.click(".ft-consent .ft-yes")
+    chooser.value.set_files(project)
     page.wait_for_function("document.querySelector('#ft-status').innerText.includes('bit for bit')")
 
 
@@ -338,7 +341,12 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     press(page, "Take the picture")
     page.wait_for_selector("#ft-face img")
     press(page, "Record your voice")
+    page.evaluate("localStorage.removeItem('flashtalk_consent')")
     press(page, "Record")
+    page.click(".ft-consent .ft-no")
+    page.locator("dialog.ft-consent").wait_for(state="hidden")
+    press(page, "Record")
+    page.click(".ft-consent .ft-yes")
     page.wait_for_timeout(RECORDED_S * SECONDS_MS)
     assert recorded_and_pressed_at_once(page).startswith("Done")
     with page.expect_download() as download:

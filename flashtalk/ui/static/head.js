@@ -2,7 +2,7 @@
 // the page's frame (ui/frame.py): switches, consent, what may be a voice.
 (() => {
   const QUIET_MS = 120, LONGEST_MS = 8000;
-  const OWN = ".ft-drop, #ft-long-face, #ft-long-voice, #ft-live-upload";
+  const OWN = ".ft-drop, #ft-long-face, #ft-long-voice, #ft-live-upload, input:has(+ .ft-project)";
   const PARTS = ["#ft-footer", "#ft-make", "#ft-video", "#ft-status", "#ft-face button", "#ft-voice button", ".ft-settings"];
   const NAMED = ["aria-label", "title", "alt"];
   const TABS = "#ft-tabs > .tab-wrapper [role=tab]";
@@ -140,13 +140,15 @@
     return agreed();
   };
   const askFirst = (dialog) => {
+    let isVoice = false;
+    document.addEventListener("click", ({ target }) => { isVoice = Boolean(target.closest?.(".ft-drop-voice")); }, { capture: true });
     const take = async (input, files) => {
       if (!(await agree(dialog))) return;
       files ? give(input, files) : input.click();
     };
     const hold = (event) => {
       const field = event.target instanceof Element && event.target.closest(OWN);
-      const input = field && field.querySelector("input[type=file]");
+      const input = field && (field.matches("input") ? field : field.querySelector("input[type=file]"));
       if (agreed() || !input || (event.type === "click" && event.target !== input)) return;
       event.preventDefault();
       event.stopImmediatePropagation();
@@ -165,6 +167,8 @@
       };
     };
     asked(navigator.mediaDevices, "getUserMedia", (wish) => Boolean(wish?.video), sayOnCamera);
+    // Not the microphone of a talk, of which nothing is kept.
+    asked(navigator.mediaDevices, "getUserMedia", (wish) => !wish?.video && isVoice);
     if (!navigator.mediaDevices) document.addEventListener("click", () => setTimeout(sayOnCamera, 0, { name: "InsecureContext" }));
     asked(navigator.clipboard, "read", () => true);
   };
