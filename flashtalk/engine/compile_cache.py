@@ -7,8 +7,12 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from flashtalk.errors import ConfigError
+from flashtalk.models.dit import DiT
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """torch takes the folder from the environment alone, Triton's inside of it, and hands it to processes that compile."""
@@ -43,3 +47,17 @@ def end_compilers() -> None:
     from torch._inductor.async_compile import shutdown_compile_workers  # noqa: PLC0415  seconds that only who compiles should pay
 
     shutdown_compile_workers()
+
+
+def end_later_compilers(dit: DiT) -> None:
+    """End them again after the first step of each shape that comes from now on: a size, a long prompt."""
+    known: set[tuple[tuple[int, ...], ...]] = set()
+
+    def look(_dit: DiT, inputs: tuple[Any, ...], _velocity: Tensor) -> None:
+        latents_BCTHW, context = inputs[0], inputs[4]
+        shapes = (tuple(latents_BCTHW.shape), tuple(context[0].text.key.shape))
+        if shapes not in known:
+            known.add(shapes)
+            end_compilers()
+
+    dit.register_forward_hook(look)

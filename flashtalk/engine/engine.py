@@ -16,7 +16,7 @@ from torch import nn
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import replace
 from flashtalk.engine.build import build_networks
-from flashtalk.engine.compile_cache import end_compilers
+from flashtalk.engine.compile_cache import end_compilers, end_later_compilers
 from flashtalk.engine.machine import numerics
 from flashtalk.engine.ranks import Turn
 from flashtalk.errors import ConfigError, EngineError, InputError
@@ -71,6 +71,7 @@ class Engine:
         if config.runtime.compile:
             self.warm_up()
             end_compilers()
+            end_later_compilers(self._networks.dit)
 
     @property
     def info(self) -> EngineInfo:
