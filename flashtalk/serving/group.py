@@ -39,6 +39,8 @@ SLOW_FACTOR = 4.0
 """A rank that was seen to need t seconds for a part of its work may need so many times t without being stuck."""
 MISSED_BEATS = 2
 """A rank that is late by so many may have been killed."""
+START_SILENCE_S = 60.0
+"""A rank that is built beats, too, once its libraries are loaded, which takes some seconds after the first time."""
 FORGET = 0.99
 """By how much the longest time seen shrinks with each beat."""
 
@@ -105,6 +107,7 @@ class RankGroup:
         self._ready: dict[int, Ready] = {}
         self._answers: dict[int, Answer | Done] = {}
         self._beat_s, self._hang_s = config.serving.beat_s, config.serving.hang_s
+        self._start_s, self._began_s = config.serving.start_s, time.monotonic()
         self._vitals = [Vitals(time.monotonic()) for _ in range(self._world)]
         self._meeting = ExitStack()
         self._ranks: list[Rank] = []
@@ -136,6 +139,13 @@ class RankGroup:
         if any(self._vitals[i].is_late(now_s, self._beat_s) and is_ending(r.process) for i, r in self._ready.items()):
             self.lose("died")
         elif any(vitals.hangs(now_s, self._hang_s, patience_s) for vitals in self._vitals):
+            self.lose("hung")
+
+    def check_start(self, now_s: float, *, is_first: bool) -> None:
+        """The same before all are ready; the first group may be silent for as long as it may take."""
+        silence_s = self._start_s if is_first else max(self._hang_s, START_SILENCE_S)
+        is_silent = any(vitals.hangs(now_s, silence_s, self._start_s) for vitals in self._vitals)
+        if is_silent or now_s - self._began_s > self._start_s:
             self.lose("hung")
 
     def forgive(self, now_s: float) -> None:

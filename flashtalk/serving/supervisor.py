@@ -17,7 +17,7 @@ from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
 from flashtalk.serving.group import Answer, RankGroup
 from flashtalk.serving.launch import Rank
-from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order
+from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order, Step
 from flashtalk.serving.protocol import State
 from flashtalk.serving.scheduler import most_urgent
 from flashtalk.serving.seat import Seat, error_of
@@ -175,18 +175,17 @@ class Supervisor:
         return RankGroup(self._make_rank, self._config, warm_up, self._hear, self.stirred)
 
     def _await_ready(self, group: RankGroup) -> bool:
-        limit_s = time.monotonic() + self._config.serving.start_s
         with self._change:
             while not (group.info or group.lost or self._state == "closed"):
-                if time.monotonic() > limit_s:
-                    group.lost = "hung"
+                group.check_start(self._waited(group), is_first=self._info is None)
                 self._give_up_on_waiting()
-                self._change.wait(WATCH_S)
             if group.lost or self._state == "closed" or group.info is None:
                 return False
             self._info = EngineInfo(**group.info)  # type: ignore[arg-type]
             self._group, self._state, self._busy = group, "ready", None
-            self._warm_shapes.clear()
+            stream = self._config.stream
+            frames = (stream.first_chunk_frames, stream.chunk_frames)
+            self._warm_shapes = {(stream.width, stream.height, count) for count in frames}
             self._proven_s = time.monotonic() if self._generation == 1 else -math.inf
             self._in_doubt = False
             self._change.notify_all()
@@ -194,19 +193,21 @@ class Supervisor:
 
     def _attend(self, group: RankGroup) -> None:
         """Until it is lost or we are closed."""
-        while not group.lost and self._state != "closed":
-            self._look_at(group)
-
-    def _look_at(self, group: RankGroup) -> None:
         with self._change:
-            slept_s = time.monotonic()
-            self._change.wait(WATCH_S)
-            now_s = time.monotonic()
-            if now_s - slept_s > WATCH_S + AWAY_S:
-                group.forgive(now_s)
-            group.check(now_s, self._patience_s())
-            for seat in self._seats.values():
-                seat.end_if_idle(now_s)
+            while not group.lost and self._state != "closed":
+                now_s = self._waited(group)
+                group.check(now_s, self._patience_s())
+                for seat in self._seats.values():
+                    seat.end_if_idle(now_s)
+
+    def _waited(self, group: RankGroup) -> float:
+        """Wait for news; the time after that."""
+        slept_s = time.monotonic()
+        self._change.wait(WATCH_S)
+        now_s = time.monotonic()
+        if now_s - slept_s > WATCH_S + AWAY_S:
+            group.forgive(now_s)
+        return now_s
 
     def _mourn(self, group: RankGroup) -> None:
         """Note the loss: seats begin again with the next group, the one that may be to blame gets a strike."""
@@ -255,8 +256,9 @@ class Supervisor:
                 seat.fail(WorkerLost(f"the engine was lost and did not come back within {wait_s:g} s"))
 
     def _patience_s(self) -> float:
-        """Compiling for a size that is new takes long, and shows no progress."""
-        seat = self._seats.get(self._busy[0].stream) if self._busy else None
+        """A chunk of a size that the engine was not built for takes long to compile, and shows no progress."""
+        order = self._busy[0] if self._busy else None
+        seat = self._seats.get(order.stream) if isinstance(order, Step) else None
         is_new = self._config.runtime.compile and seat is not None and seat.shape not in self._warm_shapes
         return self._config.serving.start_s if is_new else 0.0
 

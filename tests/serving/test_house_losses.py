@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from flashtalk.config import Config
 from flashtalk.errors import WorkerLost
 from flashtalk.parallel.groups import Place
-from flashtalk.serving import messages, supervisor
+from flashtalk.serving import group, messages, nursery, supervisor
 from flashtalk.serving.health import live
+from flashtalk.serving.launch import Rank
 from flashtalk.serving.seat import Seat
 from flashtalk.serving.supervisor import Supervisor
-from tests.serving.fakes import FakeEngine, FakeHouse, face, film, is_own, sound
+from tests.serving.fakes import STUCK, FakeEngine, FakeHouse, face, film, is_own, sound
 from tests.serving.test_line import wait_until
 
 SOON_S = 5.0
@@ -98,7 +103,7 @@ def test_an_order_that_cannot_be_made_loses_the_engine_and_not_the_house(
         assert house.status().generation == 2
 
 
-@pytest.mark.parametrize("part", ["_look_at", "_next_orders"])
+@pytest.mark.parametrize("part", ["_waited", "_next_orders"])
 def test_a_house_whose_thread_cannot_go_on_is_seen_to_be_closed(
     config: Config, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -113,3 +118,77 @@ def test_a_house_whose_thread_cannot_go_on_is_seen_to_be_closed(
         with pytest.raises(WorkerLost, match="start the program again"):
             list(seat)
         wait_until(lambda: house.status().seats_used == 0)
+
+
+class MuteRank:
+    """Reads nothing and says nothing, as a process that stands still before it has a heart."""
+
+    def __init__(self) -> None:
+        ours, self._theirs = socket.socketpair()
+        self.channel = messages.Channel(ours)
+
+    def stop(self, *, at_once: bool) -> None:
+        self.channel.close()
+        self._theirs.close()
+
+
+def test_a_successor_that_never_beats_is_replaced_and_one_that_only_builds_for_long_is_not(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowHouse(FakeHouse):
+        def _begin(self) -> Rank:
+            return MuteRank() if self.status().generation == 2 else super()._begin()
+
+        def _build(self, config: Config, place: Place) -> FakeEngine:
+            time.sleep(2.0 if self.engines else 0.0)
+            return super()._build(config, place)
+
+    monkeypatch.setattr(group, "START_SILENCE_S", 1.0)
+    with SlowHouse(config) as house:
+        house.kill(0)
+        wait_until(lambda: house.status().counts.get("hung") == 1)
+        wait_until(lambda: house.status().ready)
+        assert house.status().generation == 3
+
+
+def test_a_nursery_that_stands_still_goes_with_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nursery, "_END_S", 0.2)
+    me = psutil.Process()
+    before, house = set(me.children()), nursery.Nursery()
+    try:
+        rank = house.rank()
+        (first,) = set(me.children()) - before
+        os.kill(first.pid, signal.SIGSTOP)
+        rank.stop(at_once=True)
+        house.rank().channel.close()
+        (second,) = set(me.children()) - before
+        assert first != second
+    finally:
+        house.close()
+    assert set(me.children()) == before
+
+
+def compiled(config: Config) -> Config:
+    return with_serving(replace(config, runtime=replace(config.runtime, compile=True)), start_s=60.0)
+
+
+def test_a_compiled_engine_that_hangs_over_a_size_it_was_made_for_is_seen_at_once(config: Config) -> None:
+    with FakeHouse(compiled(config)) as house, house.open(face(STUCK)) as stuck:
+        stuck.feed(sound(1, 1.0))
+        wait_until(lambda: house.status().counts.get("hung"), 3.0)
+
+
+def test_a_compiled_engine_gets_time_for_the_first_chunk_of_another_length_and_for_nothing_else(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeHouse(compiled(config)) as house, house.open(face(STUCK), first_chunk_frames=17) as slow:
+        slow.feed(sound(1, 1.0))
+        with pytest.raises(TimeoutError):
+            slow.next(1.5)
+        assert house.status().generation == 1
+        restore = FakeEngine.restore
+        monkeypatch.setattr(
+            FakeEngine, "restore", lambda engine, saved: engine.release.wait() and restore(engine, saved)
+        )
+        house.kill(0)
+        wait_until(lambda: house.status().counts.get("hung"), 3.0)
