@@ -38,7 +38,7 @@ class ThreadRank:
     def stop(self, *, at_once: bool) -> None:
         """See launch.Rank."""
         self.channel.close()
-        if self._is_building:
+        if self._is_building and self._thread.is_alive():  # an ended thread's number may be another's by now
             _interrupt(self._thread)
         self._thread.join(0.0 if at_once else _LEAVE_S)
 
