@@ -37,7 +37,7 @@ ASSETS = ROOT / "assets"
 FACE, VOICE = ROOT / "assets/portraits/anna.png", ROOT / "assets/speech/hello.wav"
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
-MADE_WITH = {"flashtalk": "1", "model": "small-1", "device": "cpu float32 sdpa", "settings": "abc"}
+MADE_WITH = {"flashtalk": "1", "model": "small-1", "device": "cpu float32 sdpa", "machine": "m", "settings": "abc"}
 
 
 def test_a_token_says_what_it_was_issued_for() -> None:
