@@ -54,7 +54,7 @@ def end_later_compilers(dit: DiT) -> None:
     known: set[tuple[tuple[int, ...], ...]] = set()
 
     def look(_dit: DiT, inputs: tuple[Any, ...], _velocity: Tensor) -> None:
-        latents_BCTHW, context = inputs[0], inputs[4]
+        latents_BCTHW, _reference, _time, _positions, context, _audio = inputs
         shapes = (tuple(latents_BCTHW.shape), tuple(context[0].text.key.shape))
         if shapes not in known:
             known.add(shapes)
