@@ -1,11 +1,13 @@
 """Where compiled kernels stay between starts, and who makes them. Called by build.py before anything is compiled and by
-the engine when all is.
+the engine while it is.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from flashtalk.models.dit import DiT
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """torch takes the folder from the environment alone, Triton's inside of it, and hands it to processes that compile."""
 AUTO, OFF = "auto", "off"
+
+TELL_S, LONGEST_S = 0.25, 900.0
+"""How often a compilation tells that it goes on, and for how long it is believed."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,15 +54,44 @@ def end_compilers() -> None:
     shutdown_compile_workers()
 
 
-def end_later_compilers(dit: DiT) -> None:
-    """End them again after the first step of each shape that comes from now on: a size, a long prompt."""
-    known: set[tuple[tuple[int, ...], ...]] = set()
+class Compiling:
+    """The first step of each shape, a size of picture or of prompt: blocks are compiled, which shows no progress.
 
-    def look(_dit: DiT, inputs: tuple[Any, ...], _velocity: Tensor) -> None:
-        latents_BCTHW, _reference, _time, _positions, context, _audio = inputs
-        shapes = (tuple(latents_BCTHW.shape), tuple(context[0].text.key.shape))
-        if shapes not in known:
-            known.add(shapes)
+    Until the device is done with it (other ranks may compile for longer), `tell` is called several times a second; then
+    torch's compiling processes are ended.
+    """
+
+    def __init__(self, dit: DiT) -> None:
+        self.tell: Callable[[], None] = lambda: None
+        self._known: set[tuple[tuple[int, ...], ...]] = set()
+        self._done = threading.Event()
+        dit.register_forward_pre_hook(self._begin)
+        dit.register_forward_hook(self._end, always_call=True)
+
+    def _begin(self, _dit: DiT, inputs: tuple[Any, ...]) -> None:
+        if _shapes(inputs) not in self._known:
+            self._done = threading.Event()
+            threading.Thread(target=self._go_on, args=(self._done,), name="compiling", daemon=True).start()
+
+    def _end(self, _dit: DiT, inputs: tuple[Any, ...], velocity: Tensor | None) -> None:
+        shapes = _shapes(inputs)
+        if shapes in self._known:
+            return
+        try:
+            if velocity is not None:  # None: it failed
+                self._known.add(shapes)
+                velocity.sum().item()
+        finally:
+            self._done.set()
             end_compilers()
 
-    dit.register_forward_hook(look)
+    def _go_on(self, done: threading.Event) -> None:
+        for _ in range(round(LONGEST_S / TELL_S)):
+            if done.wait(TELL_S):
+                return
+            self.tell()
+
+
+def _shapes(inputs: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
+    latents_BCTHW, _reference, _time, _positions, context, _audio = inputs
+    return tuple(latents_BCTHW.shape), tuple(context[0].text.key.shape)

@@ -16,7 +16,7 @@ from torch import nn
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import replace
 from flashtalk.engine.build import build_networks
-from flashtalk.engine.compile_cache import end_compilers, end_later_compilers
+from flashtalk.engine.compile_cache import Compiling
 from flashtalk.engine.machine import numerics
 from flashtalk.engine.ranks import Turn
 from flashtalk.errors import ConfigError, EngineError, InputError
@@ -68,10 +68,9 @@ class Engine:
         self._lock = Turn(ranks)
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._closed = False
-        if config.runtime.compile:
+        self._compiling = Compiling(self._networks.dit) if config.runtime.compile else None
+        if self._compiling:
             self.warm_up()
-            end_compilers()
-            end_later_compilers(self._networks.dit)
 
     @property
     def info(self) -> EngineInfo:
@@ -140,7 +139,12 @@ class Engine:
         self.close()
 
     def on_progress(self, tell: Callable[[], None]) -> None:
-        """Call `tell` whenever a part of a network begins: slow can be told from stuck. A compiled part counts once."""
+        """Call `tell` whenever a part of a network begins: slow can be told from stuck. A compiled part counts once.
+
+        While blocks are compiled, for a size or a long prompt that are new, it is called again and again.
+        """
+        if self._compiling:
+            self._compiling.tell = tell
         for _, network in self._networks.modules():
             for module in _uncompiled(network):
                 module.register_forward_pre_hook(lambda _module, _inputs: tell())
@@ -152,8 +156,8 @@ class Engine:
         """
         stream = self.config.stream
         session = self.open(np.full((stream.height, stream.width, 3), 128, np.uint8))
-        chunk_samples = stream.chunk_frames * stream.samples_per_frame
-        session.push(np.zeros(2 * chunk_samples, np.float32))
+        frames = chunks * stream.chunk_frames + stream.lookahead_frames
+        session.push(np.zeros(frames * stream.samples_per_frame, np.float32))
         for _ in range(chunks):
             session.step()
         session.close()

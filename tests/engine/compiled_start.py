@@ -40,9 +40,7 @@ def main(folder: str, device: str) -> None:
     config = replace(build_tiny_config("tiny", TINY), {**settings, "stream.steps": 2, "stream.audio_context_s": 2.0})
     # What a compilation for a GPU begins with; for a CPU torch needs no helpers.
     AsyncCompile.process_pool()
-    with Engine(config) as engine:
-        AsyncCompile.process_pool()  # as a size that comes later begins
-        engine.warm_up(chunks=1)
+    with Engine(config):
         found = counters["inductor"]
         helpers = len(psutil.Process().children(recursive=True))
         told = {"hits": found["fxgraph_cache_hit"], "misses": found["fxgraph_cache_miss"], "helpers": helpers}
