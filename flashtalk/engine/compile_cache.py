@@ -81,9 +81,9 @@ class Compiling:
             if velocity is not None:  # None: it failed
                 self._known.add(shapes)
                 velocity.sum().item()
+            end_compilers()
         finally:
             self._done.set()
-            end_compilers()
 
     def _go_on(self, done: threading.Event) -> None:
         for _ in range(round(LONGEST_S / TELL_S)):
