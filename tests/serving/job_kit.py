@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,13 +25,18 @@ from flashtalk.errors import SessionClosed
 from flashtalk.pipeline.session import Session
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.room import JobRoom, Order
-from flashtalk.serving.protocol import OnPlace, ServiceStatus, Stream
+from flashtalk.serving.protocol import OnPlace, ServiceStatus, State, Stream
 from flashtalk.types import VideoChunk
 from tests.commands.kit import SMALL, picture, voice
 from tests.conftest import build_tiny_config
 
 OWNER, OTHER = "a" * 32, "b" * 32
 RATE = 44100
+SECONDS = 2.9
+"""Of what `write_inputs` speaks for films of FRAMES frames in CHUNKS chunks."""
+FRAMES = 73
+CHUNKS = 10
+WAIT_S = 30.0
 JOBS = JobsConfig(journal_chunks=2, min_free_bytes=0, state_every_s=1.0)
 
 
@@ -81,13 +87,14 @@ class PlainStream:
 
 
 class PlainClient:
-    """An engine as protocol.Client. A test may set `before`, which every chunk calls first."""
+    """An engine as protocol.Client. A test may set `before`, which every chunk calls first, and `state`."""
 
     def __init__(self, config: Config) -> None:
         self._engine = Engine(config)
         self.config = config
         self.info = self._engine.info
         self.before: Callable[[], None] = lambda: None
+        self.state: State = "ready"
 
     def open(
         self,
@@ -105,7 +112,9 @@ class PlainClient:
         return PlainStream(self._engine.restore(path), self._call)  # type: ignore[return-value]
 
     def status(self) -> ServiceStatus:
-        raise NotImplementedError
+        return ServiceStatus(
+            ready=True, state=self.state, seats_used=0, seats_free=1, queue_length=0, restarts=0, generation=1
+        )
 
     def close(self) -> None:
         self._engine.close()
@@ -125,6 +134,18 @@ def write_inputs(folder: Path, seconds: float) -> tuple[Path, Path]:
 def order_of(inputs: tuple[Path, Path], key: str = "one", owner: str = OWNER, **changes: object) -> Order:
     stream = replace(tiny(), {"stream.lookahead_frames": 3}).stream
     return Order(owner=owner, key=key, picture=inputs[0], sound=inputs[1], stream=stream, **changes)  # type: ignore[arg-type]
+
+
+def room_in(folder: Path, client: PlainClient, **changes: object) -> JobRoom:
+    return JobRoom(folder, client, Door(), dataclasses.replace(JOBS, **changes))  # type: ignore[arg-type]
+
+
+def made(folder: Path, client: PlainClient, inputs: tuple[Path, Path]) -> bytes:
+    """The film of one undisturbed job."""
+    with room_in(folder, client) as room:
+        job = room.submit(order_of(inputs))
+        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
+        return room.folder(job.id).film.read_bytes()
 
 
 def make_all(folder: str, tell: Callable[[], None]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,47 +29,20 @@ from flashtalk.serving.jobs.span import JOIN_FRAMES, begin_span
 from flashtalk.serving.jobs.splice import read_frames
 from flashtalk.serving.journal import Entry, Journal
 from flashtalk.ui.why import CHINESE
-from tests.serving.job_kit import JOBS, OTHER, OWNER, PlainClient, order_of, tiny, write_inputs
-
-SECONDS = 2.9
-FRAMES = 73
-CHUNKS = 10
-WAIT_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[PlainClient]:
-    client = PlainClient(tiny())
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"), SECONDS)
-
-
-@pytest.fixture(autouse=True)
-def _plain(client: PlainClient) -> Iterator[None]:
-    yield
-    client.before = lambda: None
-
-
-def room_in(folder: Path, client: PlainClient, **changes: object) -> JobRoom:
-    return JobRoom(folder, client, Door(), dataclasses.replace(JOBS, **changes))  # type: ignore[arg-type]
-
-
-def made(folder: Path, client: PlainClient, inputs: tuple[Path, Path]) -> bytes:
-    """The film of one undisturbed job."""
-    with room_in(folder, client) as room:
-        job = room.submit(order_of(inputs))
-        assert room.wait(job.id, ("done", "failed"), WAIT_S).state == "done"
-        return room.folder(job.id).film.read_bytes()
-
-
-@pytest.fixture(scope="module")
-def whole(client: PlainClient, inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return made(tmp_path_factory.mktemp("whole"), client, inputs)
+from tests.serving.job_kit import (
+    CHUNKS,
+    FRAMES,
+    JOBS,
+    OTHER,
+    OWNER,
+    SECONDS,
+    WAIT_S,
+    PlainClient,
+    order_of,
+    room_in,
+    tiny,
+    write_inputs,
+)
 
 
 def test_a_film_has_every_frame_and_all_of_its_sound(whole: bytes, tmp_path: Path) -> None:

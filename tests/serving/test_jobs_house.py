@@ -13,8 +13,7 @@ from flashtalk.media.mp4 import part_path
 from flashtalk.serving.client import connect
 from flashtalk.serving.jobs import render
 from flashtalk.serving.protocol import Client
-from tests.serving.job_kit import OWNER, PlainClient, order_of, tiny, write_inputs
-from tests.serving.test_jobs import SECONDS, WAIT_S, made, room_in
+from tests.serving.job_kit import OWNER, WAIT_S, PlainClient, made, order_of, room_in, tiny
 
 ROOM_FOR_CHUNKS = 3
 
@@ -23,16 +22,6 @@ ROOM_FOR_CHUNKS = 3
 def house() -> Iterator[Client]:
     with connect(tiny(), isolated=False) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"), SECONDS)
-
-
-@pytest.fixture(scope="module")
-def whole(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return made(tmp_path_factory.mktemp("whole"), PlainClient(tiny()), inputs)
 
 
 def test_a_served_engine_makes_the_same_film(

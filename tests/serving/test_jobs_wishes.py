@@ -5,37 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flashtalk.errors import EngineError, Overloaded, WorkerLost
-from tests.serving.job_kit import OWNER, PlainClient, order_of, tiny, write_inputs
-from tests.serving.test_jobs import CHUNKS, SECONDS, WAIT_S, made, room_in
+from flashtalk.serving.jobs import room
+from flashtalk.serving.protocol import State
+from tests.serving.job_kit import CHUNKS, OWNER, WAIT_S, PlainClient, made, order_of, room_in
 from tests.serving.test_line import wait_until
 
 SOON_S = 5.0
 SILENCE_S = 8.0
 """A room that obeys nobody meanwhile fails its test, and still comes to an end."""
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[PlainClient]:
-    client = PlainClient(tiny())
-    yield client
-    client.close()
-
-
-@pytest.fixture(autouse=True)
-def _plain(client: PlainClient) -> Iterator[None]:
-    yield
-    client.before = lambda: None
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"), SECONDS)
 
 
 def fall_silent(client: PlainClient, chunks: int) -> None:
@@ -128,3 +110,22 @@ def test_who_waits_for_the_next_try_for_a_seat_is_obeyed_soon(
         tried.wait(WAIT_S)
         room.cancel(OWNER, job.id)
         room.wait(job.id, ("cancelled",), SOON_S)
+
+
+@pytest.mark.parametrize("state", ["recovering", "closed"])
+def test_films_wait_for_an_engine_that_is_not_there_and_are_not_blamed(
+    state: State, client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose() -> None:
+        client.state = state
+        raise WorkerLost("the engine did not come back")
+
+    monkeypatch.setattr(room, "_LOOK_S", 0.05)
+    client.before = lose
+    with room_in(tmp_path, client) as jobs:
+        film = jobs.submit(order_of(inputs))
+        with pytest.raises(TimeoutError):
+            jobs.wait(film.id, ("done", "failed"), 0.7)
+        assert jobs.view(OWNER, film.id).place == 1
+        client.before, client.state = lambda: None, "ready"
+        assert jobs.wait(film.id, ("done", "failed"), WAIT_S).state == "done"

@@ -29,7 +29,7 @@ from flashtalk.serving.jobs.record import Job, JobFolder, Span, State, new_id
 from flashtalk.serving.jobs.render import Render, Wish
 from flashtalk.serving.jobs.rows import Row
 from flashtalk.serving.jobs.shelf import Shelf, View
-from flashtalk.serving.jobs.span import SpanRender, begin_span, whole_chunks
+from flashtalk.serving.jobs.span import SpanRender, begin_span, job_of_span, whole_chunks
 from flashtalk.serving.protocol import Client
 
 _LOSSES = 2
@@ -39,6 +39,8 @@ _SEAT_S = 5.0
 _INTAKE_S = 60.0
 """Longest wait for the same order, whose sound is being read."""
 _SWEEP_S = 60.0
+_LOOK_S = 1.0
+"""How often films that wait for an engine that is not there look whether it is back."""
 
 _log = logging.getLogger(__name__)
 
@@ -223,13 +225,10 @@ class JobRoom:
     # How the room works.
 
     def _sweep_now_and_then(self) -> None:
-        while not self._closed_within(_SWEEP_S):
-            with logged("old films could not be removed; tried again soon"):
-                self.sweep()
-
-    def _closed_within(self, timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self._closing, timeout_s)
+        while not self._closing:
+            with logged("old films could not be removed; tried again soon"), self._changed:
+                if not self._changed.wait_for(lambda: self._closing, _SWEEP_S):
+                    self.sweep()
 
     def _once(self, wanted: Order | Job, key: str, take: Callable[[JobFolder], Job]) -> Job:
         """The job that `take` makes of a new folder, or the one of this owner and key."""
@@ -276,11 +275,7 @@ class JobRoom:
         return job
 
     def _span_of(self, parent: Job, span: Span, key: str, folder: JobFolder) -> Job:
-        now_s = time.time()
-        job = dataclasses.replace(
-            parent, id=new_id(), key=key, token=new_id(), span=span,
-            state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
-        )  # fmt: skip
+        job = job_of_span(parent, span, key)
         begin_span(self.folder(parent.id), folder, job)
         needed = folder.base.stat().st_size + film_bytes(job.goal_frames, job.stream)
         demand_room(folder.path, needed, self._config.min_free_bytes)
@@ -313,12 +308,17 @@ class JobRoom:
 
     def _next_job(self) -> Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._shelf.line())
+            while not self._changed.wait_for(lambda: self._closing or self._can_begin(), _LOOK_S):
+                pass
             if self._closing:
                 return None
             job_id = self._shelf.line()[0]
             self._shelf.set(job_id, state="rendering", reason="", reason_code="")
             return self._shelf.get(job_id)
+
+    def _can_begin(self) -> bool:
+        """What is tried without an engine fails, and would count against the film."""
+        return bool(self._shelf.line()) and self._client.status().state == "ready"
 
     def _make(self, job: Job) -> _Ended:
         rows = self._shelf.rows(job.id)

@@ -22,7 +22,7 @@ from flashtalk.media.part_file import plain_errors, share_file
 from flashtalk.pipeline import session_file
 from flashtalk.serving.jobs.drift import DriftMeter
 from flashtalk.serving.jobs.intake import read_picture
-from flashtalk.serving.jobs.record import Job, JobFolder, Span
+from flashtalk.serving.jobs.record import Job, JobFolder, Span, new_id
 from flashtalk.serving.jobs.render import Ending, Stopped, Wish, media_format, next_chunk, stop_if_wished
 from flashtalk.serving.jobs.rows import Row, Rows
 from flashtalk.serving.jobs.sound import read_voice
@@ -39,6 +39,15 @@ def whole_chunks(rows: tuple[Row, ...], parent: str, first: int, end: int, seed:
     """The chunks that hold any of these frames."""
     touched = [row for row in rows if row.frame < end and row.frame + row.frames > first]
     return Span(parent=parent, first=touched[0].frame, end=touched[-1].frame + touched[-1].frames, seed=seed)
+
+
+def job_of_span(parent: Job, span: Span, key: str) -> Job:
+    """A new one, in line."""
+    now_s = time.time()
+    return dataclasses.replace(
+        parent, id=new_id(), key=key, token=new_id(), span=span,
+        state="waiting", created_s=now_s, changed_s=now_s, frames=0, rendered_s=0.0,
+    )  # fmt: skip
 
 
 def begin_span(parent: JobFolder, folder: JobFolder, job: Job) -> None:
