@@ -224,6 +224,8 @@ class RuntimeConfig(OverlapConfig):
     """Queries, keys and values by one product: exact."""
     folded_audio: bool = False
     """Products of the attention to sound folded into the sound, once a chunk: exact, less work, more memory."""
+    text_padding: Literal["counted", "plain"] = "counted"
+    """counted: the equal rows after a prompt are a few that count for all: exact, a quarter of the keys; plain: all."""
     fused_codec: bool = False
     """Layers of the codec joined, channels last: exact but for rounding."""
     decoder: Literal["exact", "preview"] = "exact"

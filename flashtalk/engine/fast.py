@@ -49,6 +49,7 @@ def make_fast(modules: Modules, runtime: RuntimeConfig) -> None:
 
 def make_dit_fast(dit: DiT, runtime: RuntimeConfig) -> QuantizeReport | None:
     """The transformer's part of it; what was quantised, if anything was."""
+    dit.counts_padding = runtime.text_padding == "counted"
     for block in dit.blocks:
         if runtime.fused_qkv:
             block.self_attn = FusedSelfAttention(block.self_attn)

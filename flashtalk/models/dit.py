@@ -143,6 +143,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         self.sequence: SequencePart = WholeSequence()
+        self.counts_padding = True
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_channels, dim, config.patch_size, config.patch_size)
         self.text_embedding = nn.Sequential(
@@ -196,10 +197,11 @@ class DiT(nn.Module):
     def embed_context(self, text_BLD: Tensor, picture_BLD: Tensor) -> Context:
         """Text rows (any number up to text_len) and picture rows -> context.
 
-        Trained with zero rows up to text_len, which are attended to. They are all equal, so a few count for all.
+        Trained with zero rows up to text_len, which are attended to. They are all equal, so a few count for all, unless
+        `counts_padding` is off.
         """
         given, total = text_BLD.shape[1], self.config.text_len
-        kept = kept_rows(given, total)
+        kept = kept_rows(given, total) if self.counts_padding else total
         text = self.text_embedding(F.pad(text_BLD, (0, 0, 0, kept - given)))
         weight_L = None if kept == total else count_weights(given, kept - given, total - given, text)
         picture = self.img_emb(picture_BLD)

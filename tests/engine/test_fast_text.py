@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flashtalk.config import Config
+from flashtalk.config_file import replace as with_settings
+from flashtalk.engine.build import build_networks
 from flashtalk.models.dit import FEWEST_COPIES, DiT, kept_rows
 from flashtalk.ops.attention import attend_sdpa, attend_weighted, count_weights
 from flashtalk.types import BlockContext
@@ -45,6 +47,22 @@ def test_collapsed_padding_is_the_padding(dit: DiT, given: int) -> None:
 def test_some_padding_stays_and_there_are_two_sizes(given: int, kept: int) -> None:
     assert kept_rows(given, LONG) == kept
     assert kept == LONG or kept >= given + FEWEST_COPIES
+
+
+@pytest.mark.parametrize("padding", ["counted", "plain"])
+def test_a_config_has_all_padding_written_out(tiny_config: Config, padding: str) -> None:
+    config = with_settings(
+        tiny_config,
+        {"runtime.text_padding": padding, "model.dit.text_len": LONG, "model.text_encoder.max_tokens": LONG},
+    )
+    dit = build_networks(config).dit
+    text, picture = torch.randn(1, 3, dit.config.text_dim), torch.randn(1, 5, dit.config.image_dim)
+    with torch.inference_mode():
+        contexts = dit.embed_context(text, picture), plain_context(dit, text, picture)
+    kept, weighs = (LONG, False) if padding == "plain" else (kept_rows(3, LONG), True)
+    for made, plain in zip(*contexts, strict=True):
+        assert (made.text.key.shape[1], made.text_weight_L is not None) == (kept, weighs)
+        torch.testing.assert_close(made.text.key, plain.text.key[:, :kept])
 
 
 def test_short_models_are_as_they_were(tiny_config: Config) -> None:

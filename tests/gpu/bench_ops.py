@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from flashtalk.config import DiTConfig, RuntimeConfig
 from flashtalk.config_codec import WanVAEConfig
+from flashtalk.engine.build import COMPILED_SHAPES
 from flashtalk.engine.fast import FusedSelfAttention, make_dit_fast
 from flashtalk.engine.fast_vae import NormSiluConv, UpsampleConv, empty_channels_last, make_codec_fast
 from flashtalk.engine.folded_audio import FoldedAudioAttention
@@ -80,6 +81,7 @@ def main() -> None:
     bench = tiny(device) if given.tiny or device.type == "cpu" else full(device)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = given.cudnn_benchmark
+    torch._dynamo.config.recompile_limit = COMPILED_SHAPES
     with torch.inference_mode():
         for part in (linears, text, attention, sound, blocks, norms, upsampling, decoding):
             if given.only in part.__name__:
