@@ -31,7 +31,8 @@ def asked_stream(config: Config, seed: int | None, changes: Mapping[str, object]
     size = changes.get("width", own.width), changes.get("height", own.height)
     if size != (own.width, own.height) and size not in (offered := offered_sizes(config)):
         known = ", ".join(size_words(*one) for one in offered)
-        raise ConfigError(f"The size {size_words(*size)} is not offered here; choose one of {known}.")
+        advice = f"choose one of {known}" if len(offered) > 1 else f"this engine was built for {known} alone"
+        raise ConfigError(f"The size {size_words(*size)} is not offered here; {advice}.")
     stream = changed_stream(config, seed, changes)
     if not 0 <= stream.seed <= LARGEST_SEED:
         raise ConfigError(f"The seed must be a whole number from 0 to {LARGEST_SEED}.")
@@ -39,8 +40,13 @@ def asked_stream(config: Config, seed: int | None, changes: Mapping[str, object]
 
 
 def offered_sizes(config: Config) -> list[tuple[int, int]]:
-    """(width, height): the config's own first, then what else its model can do in reasonable time."""
+    """(width, height): the config's own first, then what else its model can do in reasonable time.
+
+    A compiled engine offers its own alone: for another it would compile while everybody waits.
+    """
     own = config.stream
+    if config.runtime.compile:
+        return [(own.width, own.height)]
     most = own.width * own.height * _MOST_TIMES_OWN_SIZE
     others = (size for size in SIZES if size[0] * size[1] <= most and _can_do(config, *size))
     return list(dict.fromkeys(((own.width, own.height), *others)))

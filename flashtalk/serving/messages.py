@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from flashtalk import errors
+from flashtalk.errors import EngineError, FlashTalkError
+
 _LENGTHS = struct.Struct("<IQ")
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_BODY_BYTES = 1 << 31
@@ -170,6 +173,13 @@ _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in typing.get_a
 def is_fine(answer: Message) -> bool:
     """Whether an order could be done, and well."""
     return not isinstance(answer, Failed) and getattr(answer, "fine", True)
+
+
+def error_of(failed: Failed) -> FlashTalkError:
+    """The error that a rank described."""
+    kind = getattr(errors, failed.error, None)
+    known = isinstance(kind, type) and issubclass(kind, FlashTalkError)
+    return (kind if known else EngineError)(failed.message, code=failed.code)  # type: ignore[misc]
 
 
 class Channel:

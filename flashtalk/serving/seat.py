@@ -16,16 +16,15 @@ from types import TracebackType
 
 import numpy as np
 
-from flashtalk import errors
 from flashtalk.config import StreamConfig
 from flashtalk.config_app import ServingConfig
 from flashtalk.config_file import to_tree
 from flashtalk.errors import EngineError, FlashTalkError, InputError, SessionClosed, WorkerLost
 from flashtalk.pipeline.session import REWINDABLE_CHUNKS
 from flashtalk.pipeline.window import check_samples
-from flashtalk.serving.messages import Chunk, Failed, Open, Opened, Restore, Step
+from flashtalk.serving.messages import Chunk, Failed, Open, Opened, Restore, Step, error_of
 from flashtalk.serving.saved_stream import SavedStream, write_stream
-from flashtalk.serving.scheduler import Pace
+from flashtalk.serving.scheduler import Pace, Shape
 from flashtalk.serving.sound_log import SoundLog
 from flashtalk.types import VideoChunk
 
@@ -208,8 +207,8 @@ class Seat:
         return self._closed or self._error is not None or self._has_ended
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """What a compiled engine compiles for."""
+    def shape(self) -> Shape:
+        """Of the next chunk."""
         stream = self.config
         return stream.width, stream.height, stream.first_chunk_frames if self._made == 0 else stream.chunk_frames
 
@@ -269,6 +268,10 @@ class Seat:
             self._error = error
             self._news.notify_all()
             self._house.changed()
+
+    def forgive(self, now_s: float) -> None:
+        """The machine stood still: the visitor could do nothing either."""
+        self._active_s = now_s
 
     def end_if_idle(self, now_s: float) -> None:
         """Give up a stream that waits for its visitor for too long."""
@@ -337,10 +340,3 @@ class Seat:
             raise self._error
         if self._closed or self._finished:
             raise SessionClosed("this stream's sound was ended by finish() or close(); open a new one")
-
-
-def error_of(failed: Failed) -> FlashTalkError:
-    """The error that a rank described."""
-    kind = getattr(errors, failed.error, None)
-    known = isinstance(kind, type) and issubclass(kind, FlashTalkError)
-    return (kind if known else EngineError)(failed.message, code=failed.code)  # type: ignore[misc]

@@ -17,10 +17,10 @@ from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
 from flashtalk.serving.group import Answer, RankGroup
 from flashtalk.serving.launch import Rank
-from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order, Step
+from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order, Step, error_of
 from flashtalk.serving.protocol import State
-from flashtalk.serving.scheduler import most_urgent
-from flashtalk.serving.seat import Seat, error_of
+from flashtalk.serving.scheduler import Shapes, Work, most_urgent
+from flashtalk.serving.seat import Seat
 
 WATCH_S = 0.2
 """How often the watch looks when nothing wakes it."""
@@ -55,8 +55,8 @@ class Supervisor:
         self._group: RankGroup | None = None
         self._info: EngineInfo | None = None
         self._error: FlashTalkError | None = None
-        self._busy: tuple[Order, float] | None = None
-        self._warm_shapes: set[tuple[int, ...]] = set()
+        self._busy: Work | None = None
+        self._shapes = Shapes(config, warm=False)
         self._lost_s = time.monotonic()
         self._generation = 0
         self._proven_s = time.monotonic()
@@ -172,6 +172,7 @@ class Supervisor:
             self._generation += 1
         # A successor is ready without a warm chunk: it makes one as soon as nobody waits.
         warm_up = self._generation == 1 and self._config.serving.warm_up
+        self._shapes = Shapes(self._config, warm=warm_up)
         return RankGroup(self._make_rank, self._config, warm_up, self._hear, self.stirred)
 
     def _await_ready(self, group: RankGroup) -> bool:
@@ -183,9 +184,6 @@ class Supervisor:
                 return False
             self._info = EngineInfo(**group.info)  # type: ignore[arg-type]
             self._group, self._state, self._busy = group, "ready", None
-            stream = self._config.stream
-            frames = (stream.first_chunk_frames, stream.chunk_frames)
-            self._warm_shapes = {(stream.width, stream.height, count) for count in frames}
             self._proven_s = time.monotonic() if self._generation == 1 else -math.inf
             self._in_doubt = False
             self._change.notify_all()
@@ -196,7 +194,7 @@ class Supervisor:
         with self._change:
             while not group.lost and self._state != "closed":
                 now_s = self._waited(group)
-                group.check(now_s, self._patience_s())
+                group.check(now_s, self._shapes.patience_s(self._busy))
                 for seat in self._seats.values():
                     seat.end_if_idle(now_s)
 
@@ -207,6 +205,8 @@ class Supervisor:
         now_s = time.monotonic()
         if now_s - slept_s > WATCH_S + AWAY_S:
             group.forgive(now_s)
+            for seat in self._seats.values():
+                seat.forgive(now_s)
         return now_s
 
     def _mourn(self, group: RankGroup) -> None:
@@ -233,8 +233,8 @@ class Supervisor:
         for seat in self._seats.values():
             if not seat.is_over:
                 seat.begin_again()
-        if busy and busy[0].stream in self._seats:
-            self._seats[busy[0].stream].strike()
+        if busy and busy.order.stream in self._seats:
+            self._seats[busy.order.stream].strike()
 
     def _fail(self, refused: Failed | None) -> None:
         """A group never got ready, the first one or one in our own process: nothing will mend that."""
@@ -254,13 +254,6 @@ class Supervisor:
         if self._generation > 1 and time.monotonic() - self._lost_s > wait_s:
             for seat in self._seats.values():
                 seat.fail(WorkerLost(f"the engine was lost and did not come back within {wait_s:g} s"))
-
-    def _patience_s(self) -> float:
-        """A chunk of a size that the engine was not built for takes long to compile, and shows no progress."""
-        order = self._busy[0] if self._busy else None
-        seat = self._seats.get(order.stream) if isinstance(order, Step) else None
-        is_new = self._config.runtime.compile and seat is not None and seat.shape not in self._warm_shapes
-        return self._config.serving.start_s if is_new else 0.0
 
     def _pause(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s
@@ -307,7 +300,8 @@ class Supervisor:
         seat = None if self._busy else most_urgent(seat for seat in self._seats.values() if seat.has_order)
         order = Check(stream=0) if self._must_check(wanted=seat is not None) else seat.order() if seat else None
         if order:
-            self._busy = (order, time.monotonic())
+            shape = seat.shape if seat and isinstance(order, Step) else None
+            self._busy = Work(order, time.monotonic(), shape)
             orders.append(order)
         return orders
 
@@ -321,14 +315,13 @@ class Supervisor:
         with self._change:
             if group is not self._group or self._busy is None:
                 return
-            order, began_s = self._busy
-            self._busy = None
-            self._note(order, answer, now_s - began_s)
+            work, self._busy = self._busy, None
+            self._note(work.order, answer, now_s - work.began_s)
             self._judge(group, answer, now_s)
+            if isinstance(answer, Chunk):
+                self._shapes.made(work)
             seat = self._seats.get(answer.stream)
             if seat and not isinstance(answer, Checked):
-                if isinstance(answer, Chunk):
-                    self._warm_shapes.add(seat.shape)
                 seat.answered(answer, now_s)
             self._change.notify_all()
 

@@ -161,6 +161,8 @@ class Variant:
         house.close()
 
     def _is_wanted(self, status: ServiceStatus) -> bool:
+        if status.state == "closed":  # by a fault: the next who asks gets another
+            return False
         now_s = time.monotonic()
         if self._users or status.seats_used:
             self._used_s = now_s

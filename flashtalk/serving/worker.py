@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -18,7 +19,7 @@ from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import from_tree
 from flashtalk.engine.engine import Engine
 from flashtalk.engine.ranks import join_ranks
-from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
+from flashtalk.errors import ConfigError, EngineError, FlashTalkError, WorkerLost
 from flashtalk.parallel.groups import Place
 from flashtalk.pipeline.session import Session
 from flashtalk.serving.messages import (
@@ -40,6 +41,7 @@ from flashtalk.serving.messages import (
     Step,
     is_fine,
 )
+from flashtalk.serving.scheduler import live_frames
 
 WRONG = 4.0
 """A known picture that differs by more in the mean, of 256 levels, tells that the engine is ill."""
@@ -125,8 +127,11 @@ class Worker:
         self._sessions: dict[int, Session] = {}
 
     def warm_up(self) -> None:
-        """Reserve memory now, so that no visitor waits for it. Raises what the engine does."""
+        """Reserve memory and compile now, so that no visitor waits for it. Raises what the engine does."""
         self._canary.sing()
+        if self._engine.config.runtime.compile:
+            with suppress(ConfigError):  # where no stream may begin so, none will
+                self._canary.made(first_chunk_frames=live_frames(self._engine.config))
 
     def run(self) -> None:
         """Until the channel ends: EOFError, OSError."""
@@ -213,14 +218,15 @@ class Canary:
 
     def sing(self) -> bool:
         """Whether the chunk is as the first one was. Raises what the engine does."""
-        frames_FHWC = self._made()
+        frames_FHWC = self.made()
         if self._known_FHWC is None:
             self._known_FHWC = frames_FHWC
         return bool(np.abs(frames_FHWC - self._known_FHWC).mean() <= WRONG)
 
-    def _made(self) -> np.ndarray:
+    def made(self, **changes: int) -> np.ndarray:
+        """Its frames, float32 [F, H, W, 3]; `changes` of the stream's settings. Raises what the engine does."""
         stream = self._engine.config.stream
-        session = self._engine.open(np.full((stream.height, stream.width, 3), 128, np.uint8))
+        session = self._engine.open(np.full((stream.height, stream.width, 3), 128, np.uint8), **changes)  # type: ignore[arg-type]
         try:
             session.push(np.zeros(2 * stream.chunk_frames * stream.samples_per_frame, np.float32))
             return session.step().frames_FHWC.astype(np.float32)

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import psutil
 import pytest
 
 from flashtalk.config import Config
+from flashtalk.config_app import LiveConfig
 from flashtalk.errors import WorkerLost
 from flashtalk.parallel.groups import Place
 from flashtalk.serving import group, messages, nursery, supervisor
@@ -21,7 +23,7 @@ from flashtalk.serving.health import live
 from flashtalk.serving.launch import Rank
 from flashtalk.serving.seat import Seat
 from flashtalk.serving.supervisor import Supervisor
-from tests.serving.fakes import STUCK, FakeEngine, FakeHouse, face, film, is_own, sound
+from tests.serving.fakes import STUCK, FakeEngine, FakeHouse, FakeSession, face, film, is_own, sound
 from tests.serving.test_line import wait_until
 
 SOON_S = 5.0
@@ -181,7 +183,7 @@ def test_a_compiled_engine_that_hangs_over_a_size_it_was_made_for_is_seen_at_onc
 def test_a_compiled_engine_gets_time_for_the_first_chunk_of_another_length_and_for_nothing_else(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with FakeHouse(compiled(config)) as house, house.open(face(STUCK), first_chunk_frames=17) as slow:
+    with FakeHouse(compiled(config)) as house, house.open(face(STUCK), first_chunk_frames=25) as slow:
         slow.feed(sound(1, 1.0))
         with pytest.raises(TimeoutError):
             slow.next(1.5)
@@ -192,3 +194,41 @@ def test_a_compiled_engine_gets_time_for_the_first_chunk_of_another_length_and_f
         )
         house.kill(0)
         wait_until(lambda: house.status().counts.get("hung"), 3.0)
+
+
+def test_who_leaves_while_a_compiled_engine_compiles_for_him_does_not_end_it_for_others(config: Config) -> None:
+    with FakeHouse(compiled(config)) as house:
+        with house.open(face(STUCK), first_chunk_frames=25) as slow:
+            slow.feed(sound(1, 1.0))
+            wait_until(lambda: house.engines[0].steps == [STUCK])
+        wait_until(lambda: house.status().seats_used == 0)
+        time.sleep(1.5)
+        assert house.status().generation == 1
+
+
+def test_a_compiled_engine_has_compiled_for_live_conversations_before_they_begin(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths, open_session = [], FakeEngine.open
+
+    def note(engine: FakeEngine, portrait: np.ndarray, **settings: object) -> FakeSession:
+        session = open_session(engine, portrait, **settings)  # type: ignore[arg-type]
+        lengths.append(session.stream.first_chunk_frames)
+        return session
+
+    monkeypatch.setattr(FakeEngine, "open", note)
+    with FakeHouse(compiled(config)) as house, house.open(face(STUCK), first_chunk_frames=17) as stuck:
+        assert lengths == [33, LiveConfig.first_chunk_frames, 17]
+        stuck.feed(sound(1, 1.0))
+        wait_until(lambda: house.status().counts.get("hung"), 3.0)
+
+
+def test_nobody_loses_a_seat_while_the_machine_stands_still(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "AWAY_S", 0.3)
+    with FakeHouse(with_serving(config, idle_s=1.0)) as house, house.open(face(3)) as seat:
+        seat.feed(sound(3, 4.0))
+        wait_until(lambda: house.status().counts.get("chunk") == 2)
+        with house._supervisor.lock:
+            time.sleep(1.5)
+        time.sleep(0.3)
+        assert [chunk.index for chunk in (seat.next(SOON_S) for _ in range(4)) if chunk] == [0, 1, 2, 3]

@@ -100,6 +100,20 @@ def test_a_variant_that_cannot_start_says_why_and_may_be_tried_again(house: Fake
     film(house.variant("other"), 1)
 
 
+def test_a_variant_that_broke_down_by_a_fault_of_ours_is_started_anew(
+    house: FakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object) -> None:
+        raise ValueError("nobody thought of this")
+
+    other = house.variant("other")
+    with other.open(face(1)):
+        monkeypatch.setattr(other._house._supervisor, "_waited", fail)  # type: ignore[attr-defined]
+        wait_until(lambda: other.status().state == "asleep")
+    film(other, 2)
+    assert (len(house.engines), house.status().generation) == (3, 1)
+
+
 def test_variants_end_with_their_house(config: Config) -> None:
     before = threading.active_count()
     with FakeHouse(config) as house:
