@@ -188,6 +188,8 @@ class Channel:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._sending = threading.Lock()
+        self.was_heard = False
+        """Whether anything ever came."""
 
     def send(self, message: Message) -> None:
         """Blocks while the other side does not read. Raises OSError when it is gone."""
@@ -224,7 +226,7 @@ class Channel:
             got = self._socket.recv_into(view)
             if got == 0:
                 raise EOFError
-            view = view[got:]
+            view, self.was_heard = view[got:], True
         return data
 
 

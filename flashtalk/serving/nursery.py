@@ -9,6 +9,7 @@ import itertools
 import socket
 import struct
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from flashtalk.serving.launch import start_child
@@ -21,10 +22,15 @@ BEGIN, END = b"b", b"e"
 
 _END_S = 20.0
 """A nursery that ends no rank within this time hangs; it is killed, and its ranks die with it."""
+_MUTE_S = 20.0
+"""A rank that was not heard in such a time was forked from something that is ill."""
 
 
 class Nursery:
-    """Thread-safe. Its process starts with the first rank. If it is lost, so are its ranks; the next starts another."""
+    """Thread-safe. Its process starts with the first rank. If it is lost, so are its ranks; the next starts another.
+
+    One whose rank was mute makes no more, and ends with the last that it has.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +59,7 @@ class Nursery:
         self._keeper.shutdown()
 
     def _begin_again(self) -> None:
-        if self._life:
+        if self._life and not self._life.is_ill:
             self._life.end_all()
         self._life = self._keeper.submit(_Life).result()
 
@@ -65,11 +71,13 @@ class NurseryRank:
         self.channel = Channel(connected)
         self._life = life
         self._number = number
+        self._began_s = time.monotonic()
 
     def stop(self, *, at_once: bool) -> None:  # noqa: ARG002
         """See launch.Rank; a rank has nothing to lose, so it is never asked."""
         self.channel.close()
-        self._life.end(self._number)
+        mute = not self.channel.was_heard and time.monotonic() - self._began_s > _MUTE_S
+        self._life.end(self._number, mute=mute)
 
 
 class _Life:
@@ -77,6 +85,8 @@ class _Life:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._ranks: set[int] = set()
+        self.is_ill = False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_END_S)
         with theirs:
@@ -84,29 +94,34 @@ class _Life:
 
     def begin(self, number: int, theirs: socket.socket) -> bool:
         """Ask for a rank; whether anybody is there to hear it."""
+        if self.is_ill:
+            return False
+        self._ranks.add(number)
         try:
             socket.send_fds(self._control, [REQUEST.pack(BEGIN, number)], [theirs.fileno()])
         except OSError:
             return False
         return self._process.poll() is None
 
-    def end(self, number: int) -> None:
-        """Kill a rank and wait until it is gone."""
+    def end(self, number: int, *, mute: bool) -> None:
+        """Kill a rank, which may have been mute, and wait until it is gone."""
         with self._lock:
+            self._ranks.discard(number)
+            self.is_ill = self.is_ill or mute
             try:
                 self._control.send(REQUEST.pack(END, number))
                 answer = self._control.recv(REQUEST.size)
             except OSError:  # a timeout is one
                 answer = b""
-            if not answer:
+            if not answer or (self.is_ill and not self._ranks):
                 self._kill()
 
     def end_all(self) -> None:
         """Its ranks die with it."""
         with self._lock:
             self._kill()
-            self._control.close()
 
     def _kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._control.close()

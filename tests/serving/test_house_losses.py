@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -165,6 +167,42 @@ def test_a_nursery_that_stands_still_goes_with_its_rank(monkeypatch: pytest.Monk
         house.rank().channel.close()
         (second,) = set(me.children()) - before
         assert first != second
+    finally:
+        house.close()
+    assert set(me.children()) == before
+
+
+DEAF_NURSERY = """
+import socket, sys
+control = socket.socket(fileno=int(sys.argv[1]))
+while request := socket.recv_fds(control, 64, 1)[0]:
+    if request[:1] == b"e":
+        control.send(request)
+"""
+"""It answers, and makes no ranks."""
+
+
+def test_a_nursery_whose_ranks_never_speak_is_replaced_and_ends_with_the_last_that_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_module: str, theirs: socket.socket) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", DEAF_NURSERY, str(theirs.fileno())], pass_fds=(theirs.fileno(),))
+
+    monkeypatch.setattr(nursery, "start_child", start)
+    monkeypatch.setattr(nursery, "_MUTE_S", 0.0)
+    me = psutil.Process()
+    before, house = set(me.children()), nursery.Nursery()
+    try:
+        talker, mute = house.rank(), house.rank()
+        talker.channel.was_heard = True
+        (first,) = set(me.children()) - before
+        mute.stop(at_once=True)
+        next_one = house.rank()
+        next_one.channel.was_heard = True
+        (second,) = set(me.children()) - before - {first}
+        talker.stop(at_once=False)
+        next_one.stop(at_once=False)
+        assert set(me.children()) - before == {second}
     finally:
         house.close()
     assert set(me.children()) == before
