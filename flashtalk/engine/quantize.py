@@ -70,10 +70,11 @@ def quantize_linears(
         if isinstance(child, nn.Linear) and any(fnmatch.fnmatchcase(name, p) for p in patterns) and not keep(name)
     }
     _check(found, patterns)
-    before_bytes = sum(linear.weight.nbytes for linear in found.values())
-    swapped = [_swap(module, name, linear) for name, linear in found.items()]
+    names, before_bytes = tuple(found), sum(linear.weight.nbytes for linear in found.values())
+    # Taken out of `found` one by one: what it holds stays in memory beside its 8-bit twin.
+    swapped = [_swap(module, name, found.pop(name)) for name in names]
     after_bytes = sum(linear.weight_CD.nbytes + linear.scale_C.nbytes for linear in swapped)
-    return QuantizeReport(tuple(found), before_bytes, after_bytes)
+    return QuantizeReport(names, before_bytes, after_bytes)
 
 
 def _swap(module: nn.Module, name: str, linear: nn.Linear) -> Float8Linear:

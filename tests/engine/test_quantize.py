@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
 
 from flashtalk.config import Config
 from flashtalk.config_file import replace
+from flashtalk.engine import quantize
 from flashtalk.engine.build import build_networks
 from flashtalk.engine.plan import plan
 from flashtalk.engine.quantize import Float8Linear, quantize_linears
@@ -81,6 +84,21 @@ def test_blocks_are_swapped_by_name_and_nothing_else(tiny_config: Config) -> Non
     for name in linears:
         assert isinstance(dit.get_submodule(name), Float8Linear if name in report.names else nn.Linear)
     assert report.before_bytes / 4.5 < report.after_bytes < report.before_bytes / 3.5
+
+
+def test_a_linear_is_gone_before_the_next_one_is_rounded(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """14B would need room for its weights twice over."""
+    dit = build_networks(tiny_config).dit
+    linears = [weakref.ref(module) for module in dit.modules() if isinstance(module, nn.Linear)]
+    alive = []
+
+    def count_first(x_LD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        alive.append(sum(linear() is not None for linear in linears))
+        return quantize_rows(x_LD)
+
+    monkeypatch.setattr(quantize, "quantize_rows", count_first)
+    report = quantize_linears(dit)
+    assert alive == [len(linears) - done for done in range(len(report.names))]
 
 
 def test_nothing_found_is_an_error(tiny_config: Config) -> None:
