@@ -116,7 +116,7 @@ class Engine:
     def restore(self, saved: str | Path | bytes) -> Session:
         """Go on with a stream that `Session.save` wrote or `Session.snapshot` gave. Raises InputError."""
         self._check_open()
-        with self._lock:
+        with self._lock, out_of_memory_as_error("the session"):
             return self._keep(Session.restore(self._networks, saved, self._lock))
 
     def stream(self, *, seed: int | None = None, **changes: object) -> StreamConfig:

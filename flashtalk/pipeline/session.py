@@ -158,14 +158,14 @@ class Session:
     def set_prompt(self, prompt: str) -> None:
         """Use another prompt from the next chunk on."""
         self._check_open()
-        with torch.inference_mode(), self._lock:
+        with torch.inference_mode(), self._lock, out_of_memory_as_error("the prompt"):
             self._conditioning = make_conditioning(self._networks, self._conditioning.portrait, prompt)
 
     def set_portrait(self, portrait: Portrait) -> None:
         """Cut to another portrait with the next chunk. The prompt stays; `engine.portrait(...)` makes portraits."""
         self._check_open()
         check_portrait(portrait, self._networks.codec, self.stream)
-        with torch.inference_mode(), self._lock:
+        with torch.inference_mode(), self._lock, out_of_memory_as_error("the portrait"):
             self._conditioning = conditioning_from_rows(self._networks, portrait, self._conditioning.text_LD)
         self._rewind.clear()
         self._progress = replace(self._progress, motion_CTHW=portrait.motion_CTHW, fresh=True)

@@ -14,6 +14,7 @@ from PIL import Image
 from flashtalk import Config, ConfigError, EngineError, InputError, SessionClosed
 from flashtalk.config_file import replace
 from flashtalk.engine.engine import Engine
+from flashtalk.models.dit import DiT
 from flashtalk.pipeline.session import Session
 from tests.pipeline.conftest import picture_of, speech
 
@@ -88,6 +89,26 @@ def test_what_runs_is_told(engine: Engine) -> None:
     assert info.parameters > 10_000
     for words in (f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", "ranks: 1"):
         assert words in info.machine
+
+
+@pytest.mark.parametrize("way", ["open", "restore", "set_prompt", "set_portrait"])
+def test_a_full_device_is_told_in_words(engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    session, portrait = engine.open(picture_of(0)), engine.portrait(picture_of(1))
+    saved = session.snapshot()
+
+    def no_room(*_rows: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(DiT, "embed_context", no_room)
+    ways = {
+        "open": lambda: engine.open(portrait),
+        "restore": lambda: engine.restore(saved),
+        "set_prompt": lambda: session.set_prompt("hello"),
+        "set_portrait": lambda: session.set_portrait(portrait),
+    }
+    with pytest.raises(EngineError, match="smaller picture") as caught:
+        ways[way]()
+    assert caught.value.code == "out_of_memory"
 
 
 @pytest.mark.parametrize("changes", [{"runtime.threads": 3}, {"runtime.fused_codec": True}])
