@@ -75,9 +75,10 @@ class Made:
 
 @dataclass(frozen=True)
 class InLine:
-    """The house is full; 1 is next."""
+    """The house is full; 1 is next. is_starting: its engine is being started again, which all wait for."""
 
     place: int
+    is_starting: bool = False
 
 
 Event = Made | InLine
@@ -195,7 +196,7 @@ class Film:
     def _wait_in_line(self, place: int) -> None:
         if self._stop.is_set():
             raise SessionClosed("the visitor left the line")
-        self._tell(InLine(place))
+        self._tell(InLine(place, is_starting=not self._client.status().ready))
         self._started_s = time.monotonic()
 
     def _tell(self, message: _Message) -> None:

@@ -222,7 +222,7 @@ class Studio:
         start_s = float("inf")
         for event in film:
             if isinstance(event, InLine):
-                yield gr.skip(), status.plain(texts, "status.line", language, place=event.place), ""
+                yield gr.skip(), status.waiting(texts, language, event), ""
             if isinstance(event, Made):
                 reel.add(event)
                 pace = self._learn(film, reel, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
+from flashtalk.ui.film import InLine
 from flashtalk.ui.pace import Pace
 from flashtalk.ui.texts import Pair, Texts
 
@@ -15,6 +16,10 @@ TEXTS: dict[str, Pair] = {
     ),
     "status.start": ("Looking at the picture and listening to the voice", "正在读取照片和声音"),
     "status.line": ("All seats are taken. Your place in line: {place}", "座位已满，您排在第 {place} 位"),
+    "status.restart": (
+        "The model starts again; this goes on as soon as it is there.",
+        "模型正在重启，就绪后会自动继续。",
+    ),
     "status.hold": ("Getting ahead, so that it plays without a stop", "正在预先生成，以便流畅播放"),
     "status.making": ("Making and playing", "边生成边播放"),
     "status.done": ("Done: {seconds} s of film in {wall} s", "完成：{seconds} 秒视频，用时 {wall} 秒"),
@@ -40,6 +45,12 @@ def plain(texts: Texts, key: str, language: str, **values: object) -> str:
 def moving(texts: Texts, key: str, language: str, part: float = 0.0, **values: object) -> str:
     """A sentence for work whose length is not known."""
     return _box(escape(texts.say(key, language, **values)), part, "", busy=True)
+
+
+def waiting(texts: Texts, language: str, in_line: InLine, part: float = 0.0) -> str:
+    """For whom nothing is made yet, and why."""
+    key = "status.restart" if in_line.is_starting else "status.line"
+    return moving(texts, key, language, part, place=in_line.place)
 
 
 def making(texts: Texts, key: str, language: str, pace: Pace) -> str:

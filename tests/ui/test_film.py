@@ -17,10 +17,12 @@ from flashtalk.config_file import load_config
 from flashtalk.errors import SessionClosed
 from flashtalk.parallel.groups import Place
 from flashtalk.types import VideoChunk
+from flashtalk.ui import status
 from flashtalk.ui.compare_page import _ROWS, Result, Variant
-from flashtalk.ui.film import Film, Made, Order
+from flashtalk.ui.film import Film, InLine, Made, Order
 from flashtalk.ui.material import TRACK_RATE, Voice
 from flashtalk.ui.measures import FilmMeasures, Measurer, lips_with_sound, loudness
+from flashtalk.ui.texts import Texts
 from tests.serving.fakes import FakeEngine
 from tests.ui.live_house import PacedHouse
 
@@ -100,6 +102,25 @@ def test_who_watches_comes_before_who_does_not(watched: bool) -> None:
     with Film(House(seat), Order(portrait_HWC=PORTRAIT, voice=VOICE, watched=watched)) as film:  # type: ignore[arg-type]
         next(event for event in film if event)
     assert seat.watched is watched
+
+
+class Starting(House):
+    """Its engine is being replaced: who comes is told the first place at once, and again."""
+
+    def open(self, portrait: np.ndarray, *, realtime: bool, **more: Any) -> Seat:
+        more["on_place"](1)
+        return super().open(portrait, realtime=realtime)
+
+    def status(self) -> SimpleNamespace:
+        return SimpleNamespace(ready=False)
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "The model starts again"), ("zh", "模型正在重启")])
+def test_who_waits_for_an_engine_that_starts_again_is_told_of_no_line(language: str, said: str) -> None:
+    with Film(Starting(Seat(1)), Order(portrait_HWC=PORTRAIT, voice=VOICE)) as film:  # type: ignore[arg-type]
+        told = next(event for event in film if isinstance(event, InLine))
+    assert said in status.waiting(Texts(status.TEXTS, {}), language, told)
+    assert said not in status.waiting(Texts(status.TEXTS, {}), language, InLine(1))
 
 
 class Slow(PacedHouse):

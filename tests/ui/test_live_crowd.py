@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import pytest
 import websockets
 
 from flashtalk.config_app import LiveConfig
-from flashtalk.errors import Overloaded
+from flashtalk.errors import Overloaded, SessionClosed
 from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live.outbox import Outbox
+from flashtalk.ui.live.pace import Pace
 from flashtalk.ui.live.pictures import FramePacker
 from flashtalk.ui.live.session import LiveSession, Visitor
 from flashtalk.ui.live.sessions import LiveSessions
@@ -148,3 +150,21 @@ def test_who_interrupts_without_end_ends_all_the_same(page: Page) -> None:
 
     wait_until(spoken_over, 5)
     sessions.close()
+
+
+def test_who_waits_for_an_engine_that_starts_again_is_told_of_no_line() -> None:
+    told = Outbox(asyncio.new_event_loop(), **WINDOW)
+
+    class Client:
+        def status(self) -> SimpleNamespace:
+            return SimpleNamespace(ready=False)
+
+        def open(self, *_: object, on_place: Callable[[int], None], **__: object) -> None:
+            on_place(1)
+            raise SessionClosed("enough")
+
+    session = LiveSession(Client(), LiveConfig(), Pace([{}]), ABOUT)  # type: ignore[arg-type]
+    session.attach(told, FramePacker)
+    assert session.join(5)
+    kinds = [json.loads(str(one.data))["type"] for one in told._waiting]
+    assert kinds == ["notice", "error"]

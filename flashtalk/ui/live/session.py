@@ -249,7 +249,10 @@ class LiveSession:
         self._end_if_alone()
         if self._closing:
             raise SessionClosed("The visitor left the line.")
-        self._say("place", place=place)
+        if self._client.status().ready:
+            self._say("place", place=place)
+        else:
+            self._notice("restarting", "The model restarts; this takes a moment.")
 
     def _give(self, run: Run, chunk: VideoChunk) -> None:
         start_s, began_s = run.clock_s, time.monotonic()

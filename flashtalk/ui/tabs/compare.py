@@ -76,7 +76,7 @@ class _Tab:
         texts = self._context.texts
         match event:
             case InLine():
-                return status.moving(texts, "status.line", language, part, place=event.place)
+                return status.waiting(texts, language, event, part)
             case Starting(Variant(letter, model)):
                 return status.moving(texts, "compare.starting", language, part, letter=letter, model=model)
             case Making(Variant(letter)):
