@@ -67,6 +67,7 @@ CHINESE: dict[str, str] = {
     "checkpoint": "服务器上的模型无法加载，请联系管理员。",
     "idle": "长时间没有动静，座位已让出；请重新开始。",
     "live_enough": "您或您所在网络同时进行的实时对话已达上限；请先结束其中一个，再重新开始。",
+    "live_long": "这次对话已达到简易模式可保留的长度；请重新录音，开始新的对话。",
     "live_unwatched": "视频已不再观看，生成已停止。",
     "live_message": "页面已不匹配，请重新加载。",
     "token_refused": _AGE,

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ import pytest
 from flashtalk.config import Config
 from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
 from flashtalk.config_file import load_config
-from flashtalk.errors import EngineError, InputError
+from flashtalk.errors import EngineError, InputError, Overloaded
 from flashtalk.media.segments import Segment
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
@@ -28,10 +28,11 @@ from flashtalk.ui.browsers import Asker
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.live import plain
 from flashtalk.ui.live.messages import Kind, Outgoing, say
-from flashtalk.ui.live.plain import PIECE_S, PIECES_PER_MINUTE, Heard, PlainTalk, SegmentsBox, read_piece
+from flashtalk.ui.live.plain import PIECE_S, PIECES_PER_MINUTE, Heard, PlainRoom, PlainTalk, SegmentsBox, read_piece
 from flashtalk.ui.live.session import Visitor
 from flashtalk.ui.live.sessions import LiveSessions
 from flashtalk.ui.tabs import microphone
+from flashtalk.ui.why import CHINESE
 from tests.serving.fakes import FakeHouse
 
 
@@ -109,7 +110,7 @@ def test_a_talk_brings_its_address_the_pieces_that_it_uploads(tmp_path: Path, mo
         def __init__(self, _session: object) -> None:
             pass
 
-        def segments(self) -> Iterator[Segment]:
+        def segments(self) -> Generator[Segment]:
             yield Segment(b"", 1.0)
 
     given: list[tuple[str, int]] = []
@@ -135,6 +136,34 @@ def test_a_talk_brings_its_address_the_pieces_that_it_uploads(tmp_path: Path, mo
 def test_one_address_may_bring_the_files_of_all_its_talks() -> None:
     files = LiveConfig().per_address * PIECES_PER_MINUTE * DoorConfig().upload_age_s / 60
     assert files * 1.1 < arrivals._MOST_FILES
+
+
+def lasting(room: PlainRoom, size: int, ended: list[int]) -> Iterator[Segment]:
+    """A talk without end in pieces of so many bytes."""
+
+    def segments() -> Generator[Segment]:
+        try:
+            while True:
+                yield Segment(bytes(size), 1.0)
+        finally:
+            ended.append(size)
+
+    return room.within(segments())
+
+
+def test_talks_that_go_on_take_no_more_memory_than_films_may() -> None:
+    room, ended = PlainRoom(1000), list[int]()
+    alone = lasting(room, 100, ended)
+    assert all(next(alone) for _ in range(5))
+    with pytest.raises(Overloaded, match="record again") as refused:
+        next(alone)
+    assert refused.value.code in CHINESE
+    largest, *others = (lasting(room, size, ended) for size in (90, 60, 60, 60, 60))
+    assert all(next(talk) for _ in range(3) for talk in (largest, *others))
+    with pytest.raises(Overloaded):
+        next(largest)
+    assert ended == [100, 90]
+    assert all(next(talk) for talk in others), "there is room again"
 
 
 def test_a_film_that_nobody_takes_ends_its_session() -> None:

@@ -9,6 +9,7 @@ import io
 import itertools
 import math
 import queue
+import threading
 import wave
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -18,7 +19,7 @@ import numpy as np
 
 from flashtalk.config import StreamConfig
 from flashtalk.config_app import LiveConfig
-from flashtalk.errors import EngineError, InputError
+from flashtalk.errors import EngineError, InputError, Overloaded
 from flashtalk.media.encode import MediaFormat
 from flashtalk.media.label import label_frames
 from flashtalk.media.pcm import clean_pcm
@@ -133,7 +134,7 @@ class PlainTalk:
         self._heard, self._unheard_s = Heard(), 0.0
         session.attach(self._box, SegmentsPacker)
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self) -> Generator[Segment]:
         """See SegmentsBox. Raises InputError(microphone_silent) after `_UNHEARD_S` of film without any recording."""
         with closing(self._box.segments(self._session)) as coming:
             for segment in coming:
@@ -158,6 +159,36 @@ class PlainTalk:
     def close(self) -> None:
         """The microphone was stopped."""
         self._session.close()
+
+
+class PlainRoom:
+    """What talks that go on have in memory, where Gradio keeps the whole of each. Thread-safe. most_bytes: of all."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._sizes: dict[object, int] = {}
+
+    def within(self, segments: Generator[Segment]) -> Generator[Segment]:
+        """The same of one talk. Raises Overloaded(live_long) when it has half of all, or the most when all is taken."""
+        talk = object()
+        try:
+            with closing(segments):
+                for segment in segments:
+                    self._take(talk, len(segment.data))
+                    yield segment
+        finally:
+            with self._lock:
+                self._sizes.pop(talk, None)
+
+    def _take(self, talk: object, size: int) -> None:
+        with self._lock:
+            self._sizes[talk] = own = self._sizes.get(talk, 0) + size
+            sizes = self._sizes.values()
+            is_full = sum(sizes) > self._most_bytes and own == max(sizes)
+        if is_full or own > self._most_bytes / 2:
+            message = "This conversation is as long as the plain mode can keep; record again to begin a new one."
+            raise Overloaded(message, code="live_long")
 
 
 class Heard:

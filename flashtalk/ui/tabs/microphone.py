@@ -27,7 +27,7 @@ from flashtalk.ui.browsers import address_of
 from flashtalk.ui.components import PortraitInput, SegmentVideo, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.live import endpoint, page
-from flashtalk.ui.live.plain import PIECE_S, PIECES_PER_MINUTE, PlainTalk, read_piece
+from flashtalk.ui.live.plain import PIECE_S, PIECES_PER_MINUTE, PlainRoom, PlainTalk, read_piece
 from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.route import live_routes
 from flashtalk.ui.live.session import Visitor
@@ -56,6 +56,7 @@ class Live:
         self.sessions = LiveSessions(context.client, settings)
         self.plain: dict[str, PlainTalk] = {}
         """By owner."""
+        self.room = PlainRoom(context.settings.streamed_max_bytes)
 
     def owner(self, token: str) -> str:
         """Who holds the token. Raises InputError(token_refused)."""
@@ -154,7 +155,7 @@ def _build_plain_mode(context: UiContext, live: Live) -> None:
         live.plain[owner] = talking = PlainTalk(session)
         try:
             with context.rate.more(address_of(request), PIECES_PER_MINUTE):
-                yield from talking.segments()
+                yield from live.room.within(talking.segments())
         finally:
             if live.plain.get(owner) is talking:
                 del live.plain[owner]
