@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -27,13 +28,26 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_the_entry_point_is_this_program() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["scripts"] == {"flashtalk": "flashtalk.cli:main"}
+    assert project["scripts"] == {"flashtalk": "flashtalk.__main__:main"}
     assert project["version"] == __version__
 
 
 def test_python_m_is_the_same_program() -> None:
     said = subprocess.check_output([sys.executable, "-m", "flashtalk", "--version"], cwd=ROOT, text=True)
     assert said == f"flashtalk {__version__}\n"
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_a_word_and_its_status(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    said = subprocess.run(
+        [sys.executable, "-m", "flashtalk", "--version"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (130, "", "stopped\n")
 
 
 @pytest.mark.parametrize("arguments", [["-h"], ["--help"]])

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from flashtalk.commands.console import PLAIN_CHUNKS, Screen, run_and_translate
 from flashtalk.commands.pace import Pace, clock_words, peak_memory_bytes, speed_words
 from flashtalk.errors import CheckpointError, ConfigError, InputError
+from flashtalk.media import files
 
 
 @pytest.mark.parametrize(
@@ -76,3 +82,52 @@ def test_errors_become_a_line_and_their_status(
 
     assert run_and_translate(program) == kind.exit_status
     assert capsys.readouterr() == ("", "error: what [was] given\n")
+
+
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """A run in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard")
+def test_ctrl_c_says_that_it_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_and_translate(lambda: signal.raise_signal(signal.SIGINT)) == 130
+    assert capsys.readouterr() == ("", "stopped\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("_heard")
+def test_ctrl_c_is_not_lost_where_a_decoder_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is raised there ends in C, which takes it for the end of the file."""
+    reader = {"__name__": files.__name__, "signal": signal}
+    exec("def read():\n    signal.raise_signal(signal.SIGINT)\n    return 7", reader)
+    called_from_c = ctypes.CFUNCTYPE(ctypes.c_int)(reader["read"])
+    got = []
+
+    def program() -> None:
+        got.append(called_from_c())
+        time.sleep(5.0)
+        got.append("not stopped")
+
+    assert run_and_translate(program) == 130
+    assert got == [7]
+    assert capsys.readouterr() == ("", "stopped\n")
+
+
+@pytest.mark.usefixtures("_heard")
+def test_ctrl_c_is_not_lost_where_something_is_thrown_away(capsys: pytest.CaptureFixture[str]) -> None:
+    class Thing:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def program() -> None:
+        Thing()
+        time.sleep(5.0)
+
+    began_s = time.monotonic()
+    assert run_and_translate(program) == 130
+    assert time.monotonic() - began_s < 4.0
+    assert capsys.readouterr() == ("", "stopped\n")

@@ -171,6 +171,7 @@ def test_a_stop_says_how_to_go_on(
     assert got == status
     said = capsys.readouterr()
     assert "--resume" in said.err
+    assert said.err.endswith("stopped\n" if status == 130 else "No room on the disk.\n")
     assert "Traceback" not in said.err
     assert not said.out
     assert flashtalk(*stopped.arguments("--resume")) == 0
