@@ -148,7 +148,8 @@ class Door:
             handle = os.open(path, os.O_RDONLY | _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
         except (OSError, ValueError) as error:
             _log.info("an upload could not be opened: %s", errno.errorcode.get(getattr(error, "errno", None) or 0))
-            raise gone(kind) from None
+            is_ours = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+            raise (_broken() if is_ours else gone(kind)) from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise gone(kind)
@@ -170,7 +171,11 @@ class Door:
             "cpu_s": round(self.config.time_s + limits.get("max_duration_s", 0) / _SOUND_PER_SECOND),
             "parent": os.getpid(),
         }
-        child = Child(file, order, self.config.time_s, 1 / (4 * samples_per_second * _SOUND_PER_SECOND))
+        try:
+            child = Child(file, order, self.config.time_s, 1 / (4 * samples_per_second * _SOUND_PER_SECOND))
+        except (OSError, RuntimeError) as error:
+            _log.error("no process could be started to open an upload: %r", error)
+            raise _broken() from None
         try:
             self._note_cage(child.read(0), kind)
             while (record := child.read(max_bytes)).kind != END:
@@ -257,8 +262,12 @@ def _sentence(message: str) -> str:
 def _reason(child: Child, kind: Kind) -> FlashTalkError:
     if not child.started:
         _log.error("the process that opens uploads did not come up; its own words are above")
-        return EngineError("Files cannot be opened on this server just now; try again later.", code="door_broken")
+        return _broken()
     return _too_hard(kind) if child.ran_out() else _unreadable(kind)
+
+
+def _broken() -> EngineError:
+    return EngineError("Files cannot be opened on this server just now; try again later.", code="door_broken")
 
 
 def _too_hard(kind: Kind) -> InputError:

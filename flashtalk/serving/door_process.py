@@ -22,7 +22,10 @@ _LOOK_S = 0.25
 
 
 class Child:
-    """One process; `read` its records, then `stop` it. Its clock starts with the first record."""
+    """One process; `read` its records, then `stop` it. Its clock starts with the first record.
+
+    Raises OSError and RuntimeError if the machine has no process or thread left; then none stays behind.
+    """
 
     def __init__(self, file: BinaryIO, order: dict[str, object], time_s: float, s_per_byte: float = 0.0) -> None:
         self._time_s = time_s
@@ -42,7 +45,11 @@ class Child:
         self._deadline_s = time.monotonic() + _START_S
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._kill_in_time, name="door-watch", daemon=True)
-        self._watch.start()
+        try:
+            self._watch.start()
+        except RuntimeError:
+            self._end()
+            raise
 
     @property
     def started(self) -> bool:
@@ -68,9 +75,12 @@ class Child:
     def stop(self) -> None:
         """End it now and wait until it is gone."""
         self._over.set()
+        self._end()
+        self._watch.join()
+
+    def _end(self) -> None:
         self._kill()
         self._process.wait()
-        self._watch.join()
         self._results.close()
 
     def _kill_in_time(self) -> None:

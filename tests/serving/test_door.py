@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from flashtalk.config_app import DoorConfig
@@ -226,6 +228,32 @@ def test_a_child_that_does_not_come_up_is_not_the_visitors_fault(
     with pytest.raises(FlashTalkError) as caught:
         Door().picture(path)
     assert caught.value.code == "door_broken"
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("subprocess.Popen", OSError(errno.EAGAIN, "Resource temporarily unavailable")),
+        ("threading.Thread.start", RuntimeError("can't start new thread")),
+        ("os.open", OSError(errno.EMFILE, "Too many open files")),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_a_machine_that_has_nothing_left_is_not_the_visitors_fault_and_keeps_nothing(
+    part: str, error: Exception, tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object, **_named: object) -> None:
+        raise error
+
+    path = tmp_path / "file"
+    path.write_bytes(b"a file")
+    before = set(psutil.Process().children())
+    with monkeypatch.context() as patch:
+        patch.setattr(part, fail)
+        with pytest.raises(FlashTalkError) as caught:
+            door.picture(path)
+    assert caught.value.code == "door_broken"
+    assert set(psutil.Process().children()) == before
 
 
 def test_no_process_and_no_handle_is_left(tmp_path: Path, door: Door) -> None:
