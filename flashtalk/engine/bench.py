@@ -5,7 +5,6 @@ Needs no files and no libraries for sound and video: portrait and speech are dra
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -256,24 +255,23 @@ def _open_and_step(engine: Engine, feed: _Feed) -> _Start:
 
 
 def _load(cold: _Start, warmup: int, load_s: float, ranks: Ranks | None) -> float:
-    """Chunks that do not count: `warmup` with the first one, then so many that `load_s` passes; the seconds of all.
+    """Chunks that do not count: `warmup` with the first one, then more until `load_s` have passed; the seconds of all.
 
-    Ranks must compute equally many, so that the first one says how many that is, by its last chunk.
+    Ranks must compute equally many, so that the first one says whether another is wanted.
     """
-    started, last_s = time.perf_counter(), cold.chunk_s
+    started_s = time.perf_counter() - cold.chunk_s
     for _ in range(warmup - 1):
-        last_s = cold.step()["total"]
-    missing_s = load_s - cold.chunk_s - (time.perf_counter() - started)
-    for _ in range(_said_by_first(math.ceil(max(0.0, missing_s) / last_s), ranks)):
         cold.step()
-    return cold.chunk_s + time.perf_counter() - started
+    while _said_by_first(time.perf_counter() - started_s < load_s, ranks):
+        cold.step()
+    return time.perf_counter() - started_s
 
 
-def _said_by_first(count: int, ranks: Ranks | None) -> int:
+def _said_by_first(more: bool, ranks: Ranks | None) -> bool:
     if ranks is None:
-        return count
+        return more
     with ranks.watch():
-        return int(ranks.from_first(lambda: torch.tensor([float(count)], device=ranks.device)))
+        return bool(ranks.from_first(lambda: torch.tensor([float(more)], device=ranks.device)))
 
 
 def _peaks(device: torch.device, ranks: Ranks | None) -> tuple[int, int]:

@@ -88,7 +88,7 @@ def test_stages_are_those_of_a_plan(result: BenchResult, tiny_config: Config) ->
 def test_the_engine_is_loaded_before_it_counts(tiny_config: Config) -> None:
     result = run_bench(replace(tiny_config, {"stream.steps": 2}), chunks=2, warmup=1, load_s=0.6)
     assert result.chunks == len(result.chunk_s) == 2
-    assert 0.5 < result.load_s < 3.0
+    assert 0.6 <= result.load_s < 6.0
     assert result.stages["total"].p50_s == pytest.approx(np.median(result.chunk_s))
     assert result.slowest_chunk_s == max(result.chunk_s)
 
@@ -155,8 +155,22 @@ class Chatty:
 
 
 def test_ranks_compute_as_many_chunks_as_the_first_says() -> None:
-    assert bench_module._said_by_first(5, None) == 5
-    assert bench_module._said_by_first(5, Chatty()) == 7  # type: ignore[arg-type]
+    assert [bench_module._said_by_first(more, None) for more in (False, True)] == [False, True]
+    assert bench_module._said_by_first(False, Chatty())  # type: ignore[arg-type]
+
+
+class Quickening:
+    """A stream whose chunk in warming up takes far longer than all that follow."""
+
+    chunk_s = 0.05
+
+    def step(self) -> dict[str, float]:
+        time.sleep(0.01)
+        return {"total": 1.0}
+
+
+def test_a_slow_chunk_in_warming_up_does_not_shorten_the_load() -> None:
+    assert 0.2 <= bench_module._load(Quickening(), 2, 0.2, None) < 5.0  # type: ignore[arg-type]
 
 
 def test_memory_is_that_of_the_fullest_rank(monkeypatch: pytest.MonkeyPatch) -> None:
