@@ -2,6 +2,10 @@
 const LATE_S = 0.03;
 const LEVEL_S = 0.01;
 const JUMP_S = 0.25;
+const AHEAD_S = 0.25;
+const FAR_S = 1;
+const REST_MS = 300;
+const MOST_STALL_S = 0.1;
 const STEER = 0.1;
 const SAME_S = 0.001;
 const NO_PLACE_US = 1000;
@@ -20,11 +24,7 @@ function follow() {
   const all = element.offsetParent ? videos() : [];
   const [leader] = all;
   if (leader) {
-    for (const video of all.slice(1)) {
-      const late = leader.currentTime - video.currentTime;
-      if (Math.abs(late) > JUMP_S) video.currentTime = leader.currentTime;
-      steer(video, late);
-    }
+    if (playing) for (const video of all.slice(1)) keepUp(video, leader);
     all.forEach(countRound);
     showPlace(leader);
     if (leader.ended && playing) setPlaying(false);
@@ -46,12 +46,49 @@ function go(to) {
   for (const video of videos()) if (video.duration) video.currentTime = to(video);
 }
 
-// A player may stop for a moment whenever its speed changes (WebKit's does): it changes rarely, and is then held.
-function steer(video, late) {
-  let rate = video.playbackRate;
-  if (!playing || Math.abs(late) < LEVEL_S) rate = 1;
-  else if (Math.abs(late) > LATE_S) rate = 1 + Math.sign(late) * STEER;
-  if (video.playbackRate !== rate) video.playbackRate = rate;
+// Who is far behind jumps ahead, who is far ahead stops, and both wait there for the first player, who may itself begin
+// late; a small difference is made up for by speed. A player stands still for a moment when it begins and, in WebKit,
+// whenever its speed changes, or even pauses by itself: after each change it is left alone for a while.
+const courses = new WeakMap();
+
+function keepUp(video, leader) {
+  const course = courses.get(video) ?? begin(video), late = leader.currentTime - video.currentTime;
+  for (const track of video.audioTracks ?? []) track.enabled = false;  // in WebKit muted sound holds up pictures
+  if (video.seeking || video.ended) return;
+  if (course.waits && late < 0 && late > -FAR_S) {
+    video.pause();
+  } else if (course.waits || video.paused) {
+    begin(video);
+    video.play().catch(refused);
+  } else if (Math.abs(late) > JUMP_S) {
+    setRate(video, 1);
+    begin(video, { waits: true });
+    if (late > 0 || late < -FAR_S) video.currentTime = Math.min(leader.currentTime + AHEAD_S, leader.duration || 0);
+  } else if (performance.now() > course.restsUntilMs) {
+    steer(video, late, course);
+  }
+}
+
+function begin(video, changed = {}) {
+  const restsUntilMs = performance.now() + REST_MS, { stallS = 0 } = courses.get(video) ?? {};
+  const course = { stallS, restsUntilMs, waits: false, isJudged: true, ...changed };
+  courses.set(video, course);
+  return course;
+}
+
+/** Speed is given back before all is made up for, by what that cost the last time. */
+function steer(video, late, course) {
+  if (!course.isJudged) course.stallS = Math.min(Math.max(course.stallS + late, 0), MOST_STALL_S);
+  course.isJudged = true;
+  const faster = Math.round((video.playbackRate - 1) / STEER);
+  if (faster && faster * (late + course.stallS) < LEVEL_S) setRate(video, 1);
+  else if (!faster && Math.abs(late) > LATE_S) setRate(video, 1 + Math.sign(late) * STEER);
+}
+
+function setRate(video, rate) {
+  if (video.playbackRate === rate) return;
+  video.playbackRate = rate;
+  if (rate === 1) begin(video, { isJudged: false });
 }
 
 // What a player shows, and its place in the film; a player's clock is not always that of its picture. Firefox's pictures
@@ -115,6 +152,10 @@ function setPlaying(on) {
   if (on && all[0]?.ended) all.forEach((video) => (video.currentTime = 0));
   // WebKit forgets that a film is muted when it is copied out of a template.
   for (const video of all) video.muted = video.hasAttribute("muted");
+  for (const video of all) {
+    setRate(video, 1);
+    begin(video);
+  }
   for (const video of all) on ? video.play().catch(refused) : video.pause();
   if (!on) for (const video of all.slice(1)) video.currentTime = all[0].currentTime;
 }
