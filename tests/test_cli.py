@@ -50,6 +50,16 @@ def test_ctrl_c_while_libraries_are_loaded_is_a_word_and_its_status(tmp_path: Pa
     assert (said.returncode, said.stdout, said.stderr) == (130, "", "stopped\n")
 
 
+def test_a_program_that_was_stopped_is_not_taken_apart_under_its_threads() -> None:
+    """Of a thread that computes, C++ makes an abort; a second Ctrl-C met one now and then."""
+    program = (
+        "import atexit, sys, flashtalk.cli, flashtalk.__main__ as program; atexit.register(print, 'taken apart'); "
+        "flashtalk.cli.main = lambda: sys.exit(130); print('begun'); program.main()"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (130, "begun\n")
+
+
 @pytest.mark.parametrize("arguments", [["-h"], ["--help"]])
 def test_help_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert flashtalk(*arguments) == 0
