@@ -334,6 +334,7 @@ def press(page: Page, name: str) -> None:
 
 
 def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech: Path, tmp_path: Path) -> None:
+    errors: list[str] = []
     press(page, "Take a picture with the camera")
     press(page, "Switch the camera on")
     page.click(".ft-consent .ft-yes")
@@ -342,12 +343,14 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     page.wait_for_selector("#ft-face img")
     press(page, "Record your voice")
     page.evaluate("localStorage.removeItem('flashtalk_consent')")
+    page.on("pageerror", lambda error: errors.append(str(error)))
     press(page, "Record")
     page.click(".ft-consent .ft-no")
     page.locator("dialog.ft-consent").wait_for(state="hidden")
     press(page, "Record")
     page.click(".ft-consent .ft-yes")
     page.wait_for_timeout(RECORDED_S * SECONDS_MS)
+    assert not errors, "whoever says no has not pressed"
     assert recorded_and_pressed_at_once(page).startswith("Done")
     with page.expect_download() as download:
         page.locator(".ft-save").first.click()

@@ -3,6 +3,7 @@
 (() => {
   const QUIET_MS = 120, LONGEST_MS = 8000;
   const OWN = ".ft-drop, #ft-long-face, #ft-long-voice, #ft-live-upload, input:has(+ .ft-project)";
+  const RECORD = ".ft-drop-voice .record-button";
   const PARTS = ["#ft-footer", "#ft-make", "#ft-video", "#ft-status", "#ft-face button", "#ft-voice button", ".ft-settings"];
   const NAMED = ["aria-label", "title", "alt"];
   const TABS = "#ft-tabs > .tab-wrapper [role=tab]";
@@ -142,17 +143,18 @@
   const askFirst = (dialog) => {
     let isVoice = false;
     document.addEventListener("click", ({ target }) => { isVoice = Boolean(target.closest?.(".ft-drop-voice")); }, { capture: true });
-    const take = async (input, files) => {
+    const take = async (part, files) => {
       if (!(await agree(dialog))) return;
-      files ? give(input, files) : input.click();
+      files ? give(part, files) : part.click();
     };
     const hold = (event) => {
       const field = event.target instanceof Element && event.target.closest(OWN);
+      const record = event.type === "click" && field && event.target.closest(RECORD);
       const input = field && (field.matches("input") ? field : field.querySelector("input[type=file]"));
-      if (agreed() || !input || (event.type === "click" && event.target !== input)) return;
+      if (agreed() || !(record || input) || (event.type === "click" && !record && event.target !== input)) return;
       event.preventDefault();
       event.stopImmediatePropagation();
-      take(input, event.dataTransfer?.files);
+      take(record || input, event.dataTransfer?.files);
     };
     for (const kind of ["click", "drop"]) document.addEventListener(kind, hold, { capture: true });
     const asked = (owner, name, asks, lost = () => {}) => {
