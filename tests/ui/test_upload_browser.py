@@ -335,7 +335,11 @@ def press(page: Page, name: str) -> None:
 
 def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech: Path, tmp_path: Path) -> None:
     errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     press(page, "Take a picture with the camera")
+    press(page, "Switch the camera on")
+    page.click(".ft-consent .ft-no")
+    page.locator("dialog.ft-consent").wait_for(state="hidden")
     press(page, "Switch the camera on")
     page.click(".ft-consent .ft-yes")
     page.wait_for_function("document.querySelector('#ft-face video')?.videoWidth === 640")
@@ -343,7 +347,6 @@ def test_a_picture_and_a_voice_taken_on_the_page_make_a_film(page: Page, speech:
     page.wait_for_selector("#ft-face img")
     press(page, "Record your voice")
     page.evaluate("localStorage.removeItem('flashtalk_consent')")
-    page.on("pageerror", lambda error: errors.append(str(error)))
     press(page, "Record")
     page.click(".ft-consent .ft-no")
     page.locator("dialog.ft-consent").wait_for(state="hidden")

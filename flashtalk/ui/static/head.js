@@ -149,7 +149,7 @@
     };
     const hold = (event) => {
       const field = event.target instanceof Element && event.target.closest(OWN);
-      const record = event.type === "click" && field && event.target.closest(RECORD);
+      const record = event.type === "click" && field && event.target.closest(`${RECORD}, ${camera()}`);
       const input = field && (field.matches("input") ? field : field.querySelector("input[type=file]"));
       if (agreed() || !(record || input) || (event.type === "click" && !record && event.target !== input)) return;
       event.preventDefault();
@@ -175,10 +175,12 @@
     asked(navigator.clipboard, "read", () => true);
   };
 
+  const camera = () => `[title="${window.flashtalkPage.told("grant webcam access")}"] button`;
+
   // Gradio says nothing when there is no camera: its button, still there, does.
   const sayOnCamera = ({ name }) => {
     const { told } = window.flashtalkPage;
-    for (const button of document.querySelectorAll(`[title="${told("grant webcam access")}"] button`)) {
+    for (const button of document.querySelectorAll(camera())) {
       const texts = document.createTreeWalker(button, NodeFilter.SHOW_TEXT), shown = button.checkVisibility();
       while (texts.nextNode()) if (shown && texts.currentNode.data.trim()) texts.currentNode.data = told(`camera ${name}`);
     }
