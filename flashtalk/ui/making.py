@@ -104,10 +104,16 @@ class _Work:
 class _Watch:
     """What one visitor watches, from the press on, when there is no film yet. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, reel: _Reel) -> None:
+        self._reel = reel
         self._lock = threading.Lock()
         self._film: Film | None = None
         self._is_over = False
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether some of the film is on the page."""
+        return self._reel.shown > 0
 
     def begin(self, film: Film) -> None:
         """The film is there; it ends at once if the watch is over."""
@@ -142,17 +148,21 @@ class Studio:
         """
         texts, language, model = self._context.texts, request.language, request.wishes.model
         begin = "settings.model_starts" if model else "status.start"
-        yield gr.skip(), status.moving(texts, begin, language, model=model), ""
-        try:
-            yield from self._show(request)
-        except Exception as error:
-            yield gr.skip(), status.failed(sentence(error)), ""
+        reel = _Reel()
+        with self._watching(request.visitor, _Watch(reel)) as (watch, former):
+            yield gr.skip(), status.moving(texts, begin, language, model=model), ""
+            try:
+                yield from self._show(request, reel, watch, _HAND_OVER_S if former else 0)
+            except Exception as error:
+                yield gr.skip(), status.failed(sentence(error)), ""
 
-    def stop(self, visitor: str) -> None:
-        """End the film that this visitor watches, if any; what was made stays on the page."""
+    def stop(self, visitor: str) -> bool | None:
+        """End the film that this visitor watches; whether some of it is on the page, where it stays. None: no film."""
         watch = self._watched.pop(visitor, None)
-        if watch:
-            watch.end()
+        if watch is None:
+            return None
+        watch.end()
+        return watch.is_seen
 
     def make(self, request: Request, new_folder: Callable[[], Path]) -> Finished:
         """The film in a new folder, without anybody watching. Raises FlashTalkError."""
@@ -198,23 +208,26 @@ class Studio:
         with portrait.open("rb") as face, voice.open("rb") as sound, Film(self._context.client, order) as film:
             yield _Work(film, order.voice, face, sound)
 
-    def _show(self, request: Request) -> Iterator[Update]:
-        reel, watch = _Reel(), _Watch()
+    @contextmanager
+    def _watching(self, visitor: str, watch: _Watch) -> Iterator[tuple[_Watch, _Watch | None]]:
+        """`watch`, and the one of this visitor that it ended."""
         with self._lock:
-            former, self._watched[request.visitor] = self._watched.get(request.visitor), watch
+            former, self._watched[visitor] = self._watched.get(visitor), watch
         if former:
             former.end()
         try:
-            turn = self._context.visits.one_more(_HAND_OVER_S if former else 0)
-            with turn, self._work(request, watched=True) as work:
-                watch.begin(work.film)
-                yield from self._play(request, work.film, reel)
-                if reel.shown and reel.frames == work.film.frames_total:
-                    yield self._last_word(request, self._finish(request, work, reel, self._store.new()))
+            yield watch, former
         finally:
             with self._lock:
-                if self._watched.get(request.visitor) is watch:
-                    del self._watched[request.visitor]
+                if self._watched.get(visitor) is watch:
+                    del self._watched[visitor]
+
+    def _show(self, request: Request, reel: _Reel, watch: _Watch, patience_s: float) -> Iterator[Update]:
+        with self._context.visits.one_more(patience_s), self._work(request, watched=True) as work:
+            watch.begin(work.film)
+            yield from self._play(request, work.film, reel)
+            if reel.shown and reel.frames == work.film.frames_total:
+                yield self._last_word(request, self._finish(request, work, reel, self._store.new()))
 
     def _play(self, request: Request, film: Film, reel: _Reel) -> Iterator[Update]:
         """Segments to the player, the first one as soon as no stall is to be expected after it."""

@@ -24,6 +24,7 @@ TEXTS: dict[str, Pair] = {
     "status.making": ("Making and playing", "边生成边播放"),
     "status.done": ("Done: {seconds} s of film in {wall} s", "完成：{seconds} 秒视频，用时 {wall} 秒"),
     "status.cancelled": ("Stopped. What was made so far stays to watch.", "已停止，已生成的部分仍可观看。"),
+    "status.unseen": ("Stopped before the film began.", "已停止，视频尚未开始播放。"),
     "status.fps": ("frames a second", "帧/秒"),
     "status.factor": ("of real time", "实时速度"),
     "status.left": ("left", "后完成"),

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,18 +14,25 @@ import numpy as np
 import pytest
 
 from flashtalk.config import Config, StreamConfig
+from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.errors import SessionClosed
 from flashtalk.parallel.groups import Place
 from flashtalk.types import VideoChunk
 from flashtalk.ui import status
+from flashtalk.ui.build import make_context
 from flashtalk.ui.compare_page import _ROWS, Result, Variant
 from flashtalk.ui.film import Film, InLine, Made, Order
-from flashtalk.ui.material import TRACK_RATE, Voice
+from flashtalk.ui.films import FilmStore
+from flashtalk.ui.making import Request, Studio
+from flashtalk.ui.material import TRACK_RATE, Voice, materials_of
 from flashtalk.ui.measures import FilmMeasures, Measurer, lips_with_sound, loudness
+from flashtalk.ui.project import Wishes
 from flashtalk.ui.texts import Texts
 from tests.serving.fakes import FakeEngine
 from tests.ui.live_house import PacedHouse
+from tests.ui.page_kit import FACE
+from tests.ui.page_kit import VOICE as SPEECH
 
 RATE, FPS, SIDE = 16_000, 25, 64
 COST_S, WAIT_S = 0.05, 1.5
@@ -225,3 +233,23 @@ def test_the_better_figure_is_marked(key: str, name: str, worse: float, equal: f
 def test_chance_is_never_better() -> None:
     row = next(row for row in _ROWS if row.key == "compare.sync")
     assert row.marked([result("A"), result("B", sync=0.9, lag_ms=None)]) == [False, False]
+
+
+@pytest.mark.parametrize(("cost_s", "is_seen"), [(0.02, True), (1.5, False)])
+def test_who_stops_a_film_is_told_whether_there_is_something_to_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost_s: float, is_seen: bool
+) -> None:
+    """One so slow that the player waits for the next chunks has nothing of it yet."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    changes = {"stream.width": SIDE, "stream.height": SIDE}
+    with PacedHouse(load_config("cpu", changes), lambda: cost_s) as client:
+        context = make_context(client, UiConfig(folder=str(tmp_path / "app")))
+        studio = Studio(context, materials_of(context), FilmStore(context))
+        assert studio.stop("somebody") is None
+        wished = Request(portrait=str(FACE), voice=str(SPEECH), wishes=Wishes(), visitor="somebody")
+        updates = studio.watch(wished)
+        next(updates)
+        next(update for update in updates if "data-made-s" in update[1])
+        assert studio.stop("somebody") is is_seen
+        assert studio.stop("somebody") is None
+        updates.close()  # type: ignore[attr-defined]

@@ -192,13 +192,16 @@ class _Tab:
         words = status.plain(self._context.texts, key, language, made=project.made_with["model"], model=wishes.model)
         return words, str(project.portrait), str(project.voice), *settings.panel_values(wishes, self._context.client)
 
-    def stop(self, request: gr.Request) -> None:
-        """What the stop button does."""
-        self.studio.stop(request.session_hash or "")
+    def stop(self, request: gr.Request) -> bool | None:
+        """What the stop button does. See Studio."""
+        return self.studio.stop(request.session_hash or "")
 
-    def say_stopped(self, request: gr.Request) -> str:
+    def say_stopped(self, request: gr.Request, is_seen: bool | None) -> Any:
         """The status line after it."""
-        return status.plain(self._context.texts, "status.cancelled", language_of(request))
+        if is_seen is None:
+            return gr.skip()
+        key = "status.cancelled" if is_seen else "status.unseen"
+        return status.plain(self._context.texts, key, language_of(request))
 
 
 def build(context: UiContext) -> None:
@@ -302,9 +305,10 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
         running.append(card.click(tab.watch_sample(sample), inputs.panel.components, shown, **page))
-    stopped = buttons.stop.click(tab.stop, None, None, cancels=running, queue=False, **page)
+    is_seen = gr.State()
+    stopped = buttons.stop.click(tab.stop, None, is_seen, cancels=running, queue=False, **page)
     # Said afterwards, so that no last word of the film comes after it.
-    stopped.then(tab.say_stopped, None, outputs.status, queue=False, **page)
+    stopped.then(tab.say_stopped, is_seen, outputs.status, queue=False, **page)
     inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
     inputs.project.upload(tab.open_project, inputs.project, filled, js=_OPENED, **page)
