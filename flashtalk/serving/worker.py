@@ -228,7 +228,8 @@ class Canary:
         stream = self._engine.config.stream
         session = self._engine.open(np.full((stream.height, stream.width, 3), 128, np.uint8), **changes)  # type: ignore[arg-type]
         try:
-            session.push(np.zeros(2 * stream.chunk_frames * stream.samples_per_frame, np.float32))
+            frames = 2 * stream.chunk_frames + stream.lookahead_frames
+            session.push(np.zeros(frames * stream.samples_per_frame, np.float32))
             return session.step().frames_FHWC.astype(np.float32)
         finally:
             session.close()

@@ -49,6 +49,10 @@ WORDS: dict[str, Pair] = {
     "Log in first.": house.TEXTS["house.locked"],
     "Another site sent this.*": ("Another site sent this; open the page itself.", "请求来自其他网站，请打开本页面。"),
     "Files are taken as uploads only.*": ("Only uploaded files are taken.", "只接受上传的文件，不接受网址。"),
+    "The picture is SVG.*": (
+        "The picture is SVG, which is not supported; save it as PNG, JPEG or WebP.",
+        "不支持 SVG 图片，请另存为 PNG、JPEG 或 WebP。",
+    ),
     "There is no such file.*": ("This file is not there any more; choose it again.", "该文件已不存在，请重新选择。"),
     "There is nothing here.": ("There is nothing here; load the page again.", "此处没有内容，请重新加载页面。"),
     "Say how long the file is.": ("The file did not arrive whole; choose it again.", "文件未完整送达，请重新选择。"),

@@ -66,6 +66,8 @@ _TOO_SLOW = "This came too slowly; try again over a better connection."
 _NO_FILE = "There is no such file (any more); choose it again."
 _MOST_FILES = 64
 """That one call may name."""
+_DRAWN = "data:image/svg+xml,"
+"""So the page's own chooser names an SVG that a visitor brings, beside its path."""
 _KNOWN_SESSIONS = 16384
 _SESSION_LETTERS = 128
 _SETTLING_S = 30.0
@@ -234,6 +236,8 @@ class Shutters:
         named = list(islice(_files_named(tree), _MOST_FILES + 1))
         if len(named) > _MOST_FILES:
             return refused(asked, 413, "This request names too many files.")
+        if any(str(one.get("url")).startswith(_DRAWN) for one in named):
+            return refused(asked, 422, "The picture is SVG, which is not supported; save it as PNG, JPEG or WebP.")
         if any(_is_address(one) for one in named):
             return refused(asked, 422, "Files are taken as uploads only, not by their address.")
         if not all(self._may_have(path, asked) for one in named if isinstance(path := one.get("path"), str)):

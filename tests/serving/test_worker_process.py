@@ -17,12 +17,16 @@ import psutil
 import pytest
 
 from flashtalk.config import Config
+from flashtalk.config_file import replace as changed
 from flashtalk.config_file import to_tree
 from flashtalk.engine.engine import Engine
 from flashtalk.errors import CheckpointError, InputError
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
 from flashtalk.serving.seat import Seat
+from flashtalk.serving.worker import Canary
+from tests.conftest import build_tiny_config
+from tests.engine.compiled_start import TINY
 from tests.pipeline.conftest import picture_of, speech
 from tests.serving.test_line import wait_until
 
@@ -212,3 +216,13 @@ def test_successors_are_forked_from_a_nursery_that_is_replaced_too(config: Confi
             assert psutil.Process(house.status().processes[0]).ppid() == (set(me.children()) - before).pop().pid
             assert sum(1 + len(child.children(recursive=True)) for child in set(me.children()) - before) == 2
     assert set(me.children()) <= before
+
+
+def test_an_engine_that_hears_far_ahead_can_be_looked_at() -> None:
+    """Far: more than a chunk for nobody had of sound."""
+    settings = {"stream.chunk_frames": 13, "stream.first_chunk_frames": 13, "stream.lookahead_frames": 20}
+    config = changed(build_tiny_config("tiny", TINY), settings | {"stream.audio_context_s": 2.0, "stream.steps": 2})
+    with Engine(config) as engine:
+        canary = Canary(engine)
+        assert canary.sing()
+        assert canary.sing()

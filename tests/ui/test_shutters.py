@@ -107,6 +107,14 @@ def test_what_the_page_needs_is(tmp_path: Path) -> None:
         assert ask(Behind(), "GET", path, tmp_path).text == "came through"
 
 
+def test_an_svg_is_told_what_it_is(tmp_path: Path) -> None:
+    """Pages name one by its content."""
+    file = {"path": shipped(tmp_path), "url": "data:image/svg+xml,%3Csvg%3E", "meta": {"_type": "gradio.FileData"}}
+    answer = ask(Behind(), "POST", "/gradio_api/run/predict", tmp_path, json={"data": [file]})
+    assert answer.status_code == 422
+    assert "SVG, which is not supported" in answer.text
+
+
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1/a.png", "https://[::1]/a.m3u8", "HTTP://2130706433/", "data://x"]
 )
