@@ -64,8 +64,6 @@ _BODY_MAX_BYTES = 256 << 10
 _MOST_VALUES = 4096
 _TOO_SLOW = "This came too slowly; try again over a better connection."
 _NO_FILE = "There is no such file (any more); choose it again."
-_ADDRESS = "Files are taken as uploads only, not by their address."
-_SVG = "The picture is SVG, which is not supported; save it as PNG, JPEG or WebP."
 _MOST_FILES = 64
 """That one call may name."""
 _DRAWN = "data:image/svg+xml,"
@@ -239,7 +237,7 @@ class Shutters:
         if len(named) > _MOST_FILES:
             return refused(asked, 413, "This request names too many files.")
         if wrong := next(filter(_is_address, named), None):
-            return refused(asked, 422, _SVG if str(wrong.get("url")).startswith(_DRAWN) else _ADDRESS)
+            return _no_upload(asked, str(wrong.get("url")))
         if not all(self._may_have(path, asked) for one in named if isinstance(path := one.get("path"), str)):
             return refused(asked, 404, _NO_FILE)
         return self._endpoints.why_not_call(asked, tree)
@@ -280,6 +278,12 @@ def _is_address(file: dict[str, Any]) -> bool:
     if not isinstance(path, str) or "://" in path:
         return True
     return isinstance(url, str) and url.lstrip().lower().startswith("data:")
+
+
+def _no_upload(asked: Request, url: str) -> Response:
+    if url.startswith(_DRAWN):
+        return refused(asked, 422, "The picture is SVG, which is not supported; save it as PNG, JPEG or WebP.")
+    return refused(asked, 422, "Files are taken as uploads only, not by their address.")
 
 
 def _again(body: bytes, asked: Request) -> Receive:
