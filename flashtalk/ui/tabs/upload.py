@@ -78,6 +78,8 @@ TEXTS: dict[str, Pair] = {
 _PENDING = "(face, voice, _, ...rest) => [face, voice, window.flashtalkTyped?.pending() ?? '', ...rest]"
 """JavaScript: what was typed since the voice was chosen takes the place of `typed`."""
 _CHANGED = "(voice) => { window.flashtalkTyped?.changed(voice); return []; }"
+_STOPPED = {True: "status.cancelled", False: "status.unseen", None: ""}
+"""What is said of a film that was seen or not, or was none."""
 _PATIENCE_S = 10.0
 """Who has a text read out waits so long for another one of theirs; each takes a moment."""
 _OPENED = "(file) => { window.flashtalkTyped?.choose(true); return [file]; }"
@@ -192,16 +194,15 @@ class _Tab:
         words = status.plain(self._context.texts, key, language, made=project.made_with["model"], model=wishes.model)
         return words, str(project.portrait), str(project.voice), *settings.panel_values(wishes, self._context.client)
 
-    def stop(self, request: gr.Request) -> bool | None:
-        """What the stop button does. See Studio."""
-        return self.studio.stop(request.session_hash or "")
+    def stop(self, request: gr.Request) -> str:
+        """What the stop button does; how it went, for `say_stopped`."""
+        return _STOPPED[self.studio.stop(request.session_hash or "")]
 
-    def say_stopped(self, request: gr.Request, is_seen: bool | None) -> Any:
-        """The status line after it."""
-        if is_seen is None:
+    def say_stopped(self, request: gr.Request, how: str) -> Any:
+        """The status line after it; where there was no film it stays as it is."""
+        if how not in (_STOPPED[True], _STOPPED[False]):
             return gr.skip()
-        key = "status.cancelled" if is_seen else "status.unseen"
-        return status.plain(self._context.texts, key, language_of(request))
+        return status.plain(self._context.texts, how, language_of(request))
 
 
 def build(context: UiContext) -> None:
@@ -305,10 +306,10 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
         running.append(card.click(tab.watch_sample(sample), inputs.panel.components, shown, **page))
-    is_seen = gr.State()
-    stopped = buttons.stop.click(tab.stop, None, is_seen, cancels=running, queue=False, **page)
+    how = gr.Textbox(visible=False)
+    stopped = buttons.stop.click(tab.stop, None, how, cancels=running, queue=False, **page)
     # Said afterwards, so that no last word of the film comes after it.
-    stopped.then(tab.say_stopped, is_seen, outputs.status, queue=False, **page)
+    stopped.then(tab.say_stopped, how, outputs.status, queue=False, **page)
     inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
     inputs.project.upload(tab.open_project, inputs.project, filled, js=_OPENED, **page)
