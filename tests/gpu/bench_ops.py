@@ -223,11 +223,12 @@ def norms(bench: Bench) -> Iterator[Row]:
         yield f"{name}, copy (the floor)", lambda x=x, into=into: into.copy_(x)
         yield f"{name}, kernel", lambda x=x, into=into, g=gamma: norm_silu_into(into, x, g)
         yield from both(f"{name}, twin", norm_silu_plain, into, x, gamma)
-        conv, norm = CausalConv3d(channels, channels, 3), ChannelNorm(channels)
-        plain = bench.module(lambda norm=norm, conv=conv: nn.ModuleList([norm, conv]))
+        plain = bench.module(lambda c=channels: nn.ModuleList([ChannelNorm(c), CausalConv3d(c, c, 3)]))
         assert isinstance(plain, nn.ModuleList)
-        weight = plain[1].weight
-        weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+        norm, conv = plain
+        assert isinstance(norm, ChannelNorm)
+        assert isinstance(conv, CausalConv3d)
+        conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last_3d)
         joined = NormSiluConv(norm, conv)
         yield (
             f"{name}, norm, SiLU, convolution",
