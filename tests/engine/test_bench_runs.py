@@ -57,7 +57,8 @@ def test_files_of_earlier_versions_are_read(file: Path) -> None:
     tree = json.loads(file.read_text())
     assert run.result.fps == tree["fps"]
     ranks = tree["config"].get("parallel", {}).get("ranks", 1)
-    assert (run.name, run.gpus, run.is_quick_look) == (file.stem, ranks, True)
+    assert (run.name, run.gpus) == (file.stem, ranks)
+    assert run.is_quick_look or tree["load_s"] > 0, "files without a load are quick looks"
 
 
 def test_there_are_files_of_earlier_versions() -> None:
