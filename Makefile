@@ -13,6 +13,7 @@ PORTRAIT ?= assets/portraits/anna.png
 SPEECH ?= assets/speech/hello.wav
 OUT ?= out/demo.mp4
 PORT ?=
+CONFIG ?=
 
 # Below out/ everything is ours to replace.
 OURS = $(if $(filter out/%,$(OUT)),--overwrite)
@@ -32,8 +33,8 @@ COMPLETE := import pip; $(SUITABLE)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## the app at http://127.0.0.1:7860, until Ctrl-C; PORT= takes another port
-	@$(BIN)/python app.py $(if $(PORT),--port $(PORT))
+demo: $(RUNTIME) ## the app at http://127.0.0.1:7860, until Ctrl-C; PORT= takes another port, CONFIG= another of configs/serve
+	@$(BIN)/python app.py $(if $(CONFIG),--config $(CONFIG)) $(if $(PORT),--port $(PORT))
 
 video: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and OUT= take your own
 	@mkdir -p "$(dir $(OUT))"
@@ -41,7 +42,7 @@ video: $(RUNTIME) ## a talking portrait in out/demo.mp4; PORTRAIT=, SPEECH= and 
 	@echo "The video is in $(OUT)"
 
 test: lint ## lint, then every test that needs no GPU, a whole video through the command line included
-	@$(BIN)/python -m pytest -m "not gpu" --beside tests/train
+	@$(BIN)/python -m pytest -m "not gpu" --beside tests/train -rs
 
 # Each writes out/soak/NAME.json; `make soak SOAK="faults door"` runs only those.
 SOAK ?= faults jobs door live page web browsers film

@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-OPTIONAL = ("flash_attn", "flash_attn_interface", "sageattention", "torchao", "triton", "xfuser", "yunchang")
+OPTIONAL = ("flash_attn", "flash_attn_interface", "sageattention", "triton", "xfuser", "yunchang")
 SIDE_EFFECTS = ("open", "os.", "shutil.", "tempfile.", "socket.", "subprocess.", "ctypes.dlopen", "signal.")
 
 

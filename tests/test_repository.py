@@ -105,3 +105,37 @@ def test_no_file_names_a_machine() -> None:
     contents = ((file.relative_to(ROOT), file.read_bytes()) for file in repository_files())
     found = (f"{path}: {word}" for path, data in contents for word in PRIVATE if word.encode() in data)
     demand("A repository names no machine's paths and no package index:", found)
+
+
+def test_the_readme_lists_every_module_and_links_lead_somewhere() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w./{,}]+", _expanded(readme[readme.index("## Files") : readme.index("## Train it")])))
+    modules = [file for folder in ("flashtalk", "train") for file in sorted((ROOT / folder).rglob("*.py"))]
+    named = (file for file in modules if file.name != "__init__.py")
+    missing = [
+        str(file.relative_to(ROOT))
+        for file in named
+        if file.name not in listed and not {f"{part}/" for part in file.relative_to(ROOT).parts[1:-1]} & listed - WHOLE
+    ]
+    demand("README.md lists each module, or its folder as a whole, under Files:", missing)
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    demand("A picture or a page that a document links is there:", broken)
+
+
+WHOLE = {"ops/", "media/", "models/", "pipeline/", "parallel/", "engine/", "serving/", "ui/"}
+"""Folders whose modules README.md names one by one."""
+
+
+def _expanded(text: str) -> str:
+    """`config_{app,codec}.py` written out."""
+
+    def each(found: re.Match[str]) -> str:
+        return " ".join(f"{found[1]}{part}{found[3]}" for part in found[2].split(","))
+
+    return re.sub(r"(\w+)\{([\w,]+)\}([\w.]+)", each, text)

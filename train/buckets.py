@@ -1,5 +1,5 @@
-"""Pictures of many shapes in few sizes: which size a clip goes to, how it is resized and cropped, which size a training
-iteration takes. Called by train/footage and the trainers (paper 3.2: dynamic aspect-ratio buckets).
+"""Pictures of many shapes in few sizes: which size a clip goes to, how it is resized and cropped. Called by
+train/footage (paper 3.2: dynamic aspect-ratio buckets); train/sizes has each training iteration learn from one of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from PIL import Image
 from flashtalk.errors import ConfigError, InputError
 from flashtalk.media.face import FaceBox
 from flashtalk.media.fit import cover_size, crop_offset
-from flashtalk.ops.seeds import mixed_seed
 from train.clip import Frames
 
 MULTIPLE_PX = 32
@@ -116,36 +115,6 @@ def fit_frames(frames_FHWC: Frames, placement: Placement) -> Frames:
         right, bottom = placement.left + bucket.width, placement.top + bucket.height
         target_HWC[:] = np.asarray(resized.crop((placement.left, placement.top, right, bottom)))
     return fitted_FHWC
-
-
-class BucketDraws:
-    """Which bucket, and which of its clips, an iteration takes: known to every rank without a word between them.
-
-    buckets: the bucket of every clip, in the order of their positions.
-    """
-
-    def __init__(self, buckets: Sequence[Bucket], seed: int) -> None:
-        if not buckets:
-            raise InputError("there are no clips to draw from; write or read some first", code="no_clips")
-        self._members: dict[Bucket, list[int]] = {bucket: [] for bucket in sorted(set(buckets))}
-        for position, bucket in enumerate(buckets):
-            self._members[bucket].append(position)
-        self._seed = seed
-
-    def bucket(self, iteration: int) -> Bucket:
-        """The same on all ranks, so that their steps take equally long; in proportion to the buckets' clips."""
-        rng = np.random.default_rng(mixed_seed(self._seed, "bucket", iteration))
-        names = list(self._members)
-        sizes = np.array([len(self._members[name]) for name in names])
-        return names[rng.choice(len(names), p=sizes / sizes.sum())]
-
-    def positions(self, iteration: int, batch: int, rank: int = 0, ranks: int = 1) -> list[int]:
-        """This rank's clips: no clip twice in an iteration while its bucket has enough for all ranks."""
-        members = self._members[self.bucket(iteration)]
-        rng = np.random.default_rng(mixed_seed(self._seed, "clips", iteration))
-        wanted = batch * ranks
-        rounds = [rng.permutation(members) for _ in range(-(-wanted // len(members)))]
-        return [int(position) for position in np.concatenate(rounds)[:wanted][rank::ranks]]
 
 
 def _holds(outer: Bucket, inner: Bucket) -> bool:

@@ -5,7 +5,7 @@ Drawn data needs no disk: scripts come from worker processes, pictures are drawn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 
 from flashtalk.config import StreamConfig
-from train.clip import Clip
-from train.config import DmdTraining, DrawnData, SftTraining, ShardData
+from train.config import DmdTraining, DrawnData, SftTraining
 from train.lots import CLIPS_AT_ONCE, Filler, Lot, draw_lot, in_lots, noise_of, numbers_of, order_of
 from train.pool import ClipPool
 from train.ranks import Ranks
 from train.scripts import Part, write_parts
-from train.shards import ClipShards
 from train.synthetic.render import Renderer
 
 
@@ -52,13 +50,18 @@ def draw_frames(data: DrawnData, stream: StreamConfig, ranks: Ranks, seed: int, 
 
 
 def draw_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str = "train") -> ClipPool:
-    """This rank's clips as latents, audio rows and prompts: from the cache, or made and kept there."""
+    """This rank's drawn clips as latents, audio rows and prompts: from the cache, or made and kept there."""
+    return kept_pool(config, ranks, split, lambda: _draw_pool(config, ranks, split))
+
+
+def kept_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str, make: Callable[[], ClipPool]) -> ClipPool:
+    """What the cache has, or what `make` makes, which is then kept there."""
     file = cache_file(config, split, ranks.rank)
     if file is None:
-        return _fill_pool(config, ranks, split)
+        return make()
     if file.is_file():
         return ClipPool.load(file, ranks.device)
-    pool = _fill_pool(config, ranks, split)
+    pool = make()
     pool.save(file)
     return pool
 
@@ -68,16 +71,13 @@ def cache_file(config: SftTraining | DmdTraining, split: str, rank: int) -> Path
     return Path(config.data.cache) / f"{split}-{rank:03}.safetensors" if config.data.cache else None
 
 
-def _fill_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str) -> ClipPool:
+def _draw_pool(config: SftTraining | DmdTraining, ranks: Ranks, split: str) -> ClipPool:
     """The networks that make the pool are let go again."""
     data, filler = config.data, Filler.open(config, ranks.device)
-    if isinstance(data, ShardData):
-        first, lots = ranks.rank * data.clips, _shown(data, config.stream, ranks, split)
-    else:
-        first = numbers_of(data, split, ranks.rank).start
-        lots = _acted(data, config.stream, ranks, config.run.seed, split)
-    places = count(first, CLIPS_AT_ONCE)
+    assert isinstance(data, DrawnData)
+    places = count(numbers_of(data, split, ranks.rank).start, CLIPS_AT_ONCE)
     noises = (noise_of(config.run.seed, split, place, ranks.device) for place in places)
+    lots = _acted(data, config.stream, ranks, config.run.seed, split)
     return ClipPool.join([filler.fill(lot, noise) for lot, noise in zip(lots, noises, strict=False)])
 
 
@@ -89,23 +89,3 @@ def _acted(data: DrawnData, stream: StreamConfig, ranks: Ranks, seed: int, split
     renderer = Renderer(ranks.device, compiled=data.compiled, samples_per_axis=data.samples_per_axis)
     for parts in in_lots(_parts(data, stream, ranks, seed, split)):
         yield draw_lot(renderer, data, parts)
-
-
-def _shown(data: ShardData, stream: StreamConfig, ranks: Ranks, split: str) -> Iterator[Lot]:
-    """Every `world`-th clip of the shards that is long enough, cut to `data.chunks` chunks."""
-    length = stream.motion_frames + (stream.chunk_frames - stream.motion_frames) * data.chunks
-    for clips in in_lots(_long_enough(data, ranks, split, length)):
-        samples = np.stack([clip.samples[: length * stream.samples_per_frame] for clip in clips])
-        integers = torch.from_numpy((samples * 32767).round().astype(np.int16))
-        frames = [torch.from_numpy(clip.frames_FHWC[:length]).permute(0, 3, 1, 2).to(ranks.device) for clip in clips]
-        yield Lot(integers, [clip.caption for clip in clips], frames)
-
-
-def _long_enough(data: ShardData, ranks: Ranks, split: str, length: int) -> Iterator[Clip]:
-    found = 0
-    for _, clip in ClipShards(data.folder, split).clips(ranks.rank, step=ranks.world):
-        if len(clip.frames_FHWC) >= length:
-            yield clip
-            found += 1
-        if found == data.clips:
-            return

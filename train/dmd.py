@@ -35,7 +35,7 @@ from train.pool import ClipPool
 from train.progress import Progress
 from train.ranks import Ranks
 from train.rollout import Roller, Rollout, Start
-from train.sizes import draw_pools, size_of_turn
+from train.sizes import Turn, get_clips, size_of_turn
 from train.stages import export, get_dit, get_module
 from train.states import RunState
 from train.velocity import Conditions
@@ -56,7 +56,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Clips:
+class Lesson:
     """Those of one picture size, and their rows."""
 
     pool: ClipPool
@@ -70,7 +70,8 @@ class Stage:
     config: DmdTraining
     draws: Draws
     ranks: Ranks
-    sizes: tuple[Clips, ...]
+    sizes: tuple[Lesson, ...]
+    turns: tuple[Turn, ...]
     codec: LatentCodec
 
     def shape(self, turn: int, role: str) -> Shape:
@@ -96,7 +97,7 @@ class Stage:
         shape = self.shape(updates * self.config.accumulate + micro, role)
         noise = self.noise(iteration, micro, f"{role} rollout")
         numbers = self.numbers(iteration, micro, f"{role} clips")
-        place, batch = size_of_turn(self.config, self.draws, iteration)
+        place, batch = size_of_turn(self.turns, self.draws, iteration)
         clips = self.sizes[place]
         clip_B = torch.randint(len(clips.pool), (batch,), generator=numbers)
         voice_B = torch.randint(clips.pool.rows_NKVFLD.shape[2], (batch,), generator=numbers)
@@ -116,7 +117,7 @@ class Stage:
         return lambda shape: torch.randn(shape, generator=generator, device=device)
 
 
-def _start(clips: Clips, clip_B: Tensor, voice_B: Tensor, chunks: int, dit: DiT) -> Start:
+def _start(clips: Lesson, clip_B: Tensor, voice_B: Tensor, chunks: int, dit: DiT) -> Start:
     pool, stride = clips.pool, dit.config.temporal_stride
     first_B = torch.full_like(clip_B, REFERENCE)
     text_BLD, picture_BLD = clips.rows.of(clip_B, first_B)
@@ -179,7 +180,8 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     """Distil, export the student's running mean; gives the checkpoint's folder."""
     run, model = config.run, config.model
     pace = Pace(run, ranks)
-    sizes = tuple(Clips(pool, frozen_rows(config, ranks, pool)) for pool in draw_pools(config, ranks))
+    clips = get_clips(config, ranks)
+    sizes = tuple(map(Lesson, clips.pools, frozen_rows(config, ranks, clips.pools)))
     codec = get_module(model, "codec", ranks.device, weights=config.weights, required=True).requires_grad_(False)
     assert isinstance(codec, LightCodec | WanVAE)
     student, fake, teacher = (
@@ -188,7 +190,7 @@ def train_dmd(config: DmdTraining, ranks: Ranks) -> Path:
     )
     replicas = ranks if config.shard.placement == "replicate" else None
     turns = Turns(
-        Stage(config, Draws(run.seed), ranks, sizes, codec),
+        Stage(config, Draws(run.seed), ranks, sizes, clips.turns, codec),
         Scores(teacher, fake, config, sizes[0].rows.negative_rows()),
         student,
         Optimiser(student, config.student_optim, -(-run.iterations // config.critic_updates), replicas=replicas),

@@ -5,7 +5,7 @@ Called by train/sft.py and train/dmd.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,16 +81,21 @@ def learning_encoders(config: SftTraining, ranks: Ranks, pool: ClipPool) -> Lear
 
 
 @torch.no_grad()
-def frozen_rows(config: SftTraining | DmdTraining, ranks: Ranks, pool: ClipPool) -> FrozenRows:
-    """The rows of all clips of the pool."""
+def frozen_rows(config: SftTraining | DmdTraining, ranks: Ranks, pools: Sequence[ClipPool]) -> list[FrozenRows]:
+    """The rows of all clips of each pool. Each encoder is loaded once, and let go again."""
     text = _text_encoder(config, ranks)
-    rows = [text_rows(text, *pair).bfloat16() for pair in _pairs(pool.ids_NL, pool.mask_NL)]
-    negative = _negative_rows(text, _negative_ids(config, ranks), pool.ids_NL.shape[1])
+    rows = [[text_rows(text, *pair).bfloat16() for pair in _pairs(pool.ids_NL, pool.mask_NL)] for pool in pools]
+    negative = _negative_rows(text, _negative_ids(config, ranks), pools[0].ids_NL.shape[1])
     del text
     image = _image_encoder(config, ranks)
+    seen = [_seen(image, pool) for pool in pools]
+    return [FrozenRows(torch.cat(some), shown, negative) for some, shown in zip(rows, seen, strict=True)]
+
+
+def _seen(image: ImageEncoder, pool: ClipPool) -> Tensor:
     pictures = pool.pictures_NKCHW.flatten(0, 1).split(ROWS_AT_ONCE)
-    seen = torch.cat([image(some.float()).bfloat16() for some in pictures])
-    return FrozenRows(torch.cat(rows), seen.unflatten(0, pool.pictures_NKCHW.shape[:2]), negative)
+    rows = torch.cat([image(some.float()).bfloat16() for some in pictures])
+    return rows.unflatten(0, pool.pictures_NKCHW.shape[:2])
 
 
 def text_rows(encoder: Callable[[Tensor, Tensor], Tensor], ids_BL: Tensor, mask_BL: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ import torch._dynamo
 from torch import nn
 from torch.distributed._composable.checkpoint_activation import checkpoint
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
 
 from flashtalk.models.dit import DiT
 from train.ranks import Ranks
@@ -82,11 +81,6 @@ def computing(config: ShardConfig, device: torch.device) -> Iterator[None]:
     low = config.placement == "replicate" and config.compute == "bfloat16" and device.type == "cuda"
     with torch.autocast(device.type, torch.bfloat16, enabled=low):
         yield
-
-
-def is_sharded(module: nn.Module) -> bool:
-    """Whether its weights are in pieces."""
-    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
 
 
 def _hold_low(module: nn.Module) -> None:

@@ -8,7 +8,7 @@ One chunk of a clip is noised, its motion latents stay clean, the network learns
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from flashtalk.models.vae import WanVAE
 from flashtalk.pipeline.chunk import hand_over
 from flashtalk.types import LatentCodec
 from train.config import SftTraining, micro_batch_sizes
-from train.data import draw_pool
 from train.draws import Draws
 from train.ema import Ema
 from train.encoders import Rows, frozen_rows, learning_encoders
@@ -36,7 +35,7 @@ from train.plan import SFT, MemoryPlan, memory_plan
 from train.pool import ClipPool, Picks, pick
 from train.progress import Progress
 from train.ranks import Ranks
-from train.sizes import draw_pools, size_of_turn
+from train.sizes import get_clips, get_held_out, size_of_turn
 from train.stages import export, get_dit, get_module, warm_start
 from train.states import RunState
 from train.velocity import Conditions, predict
@@ -116,11 +115,11 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     """Train, export the running mean of the weights; gives the checkpoint's folder."""
     run, model = config.run, config.model
     pace = Pace(run, ranks)
-    pool, *others = draw_pools(config, ranks)
-    held_out = draw_pool(config, ranks, "validation")
+    clips = get_clips(config, ranks)
+    pools = (*clips.pools, get_held_out(config, ranks))
     dit = get_dit(model, ranks, config.shard, weights=config.weights, seed=run.seed)
     networks = nn.ModuleDict({"dit": dit})
-    rows_of = _rows(config, ranks, networks, pool)
+    rows = _rows(config, ranks, networks, pools)
     taken = warm_start(dict(networks.items()), config.warm_start) if config.warm_start else {}
     replicas = ranks if config.shard.placement == "replicate" else None
     optimiser = Optimiser(networks, config.optim, run.iterations, replicas=replicas)
@@ -128,7 +127,7 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     motion_latents = 1 + (config.stream.motion_frames - 1) // model.dit.temporal_stride
     handed = _handing_over(config, ranks)
     *lessons, exam = (
-        SftStep(dit, rows_of(one), one, config, motion_latents, handed(one)) for one in (pool, *others, held_out)
+        SftStep(dit, some, pool, config, motion_latents, handed(pool)) for some, pool in zip(rows, pools, strict=True)
     )
     draws = Draws(run.seed)
 
@@ -137,7 +136,7 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
         for micro in range(config.accumulate):
             numbers = draws.generator(iteration, micro, "sft", ranks.rank)
             noise = draws.generator(iteration, micro, "sft noise", ranks.rank, ranks.device)
-            place, batch = size_of_turn(config, draws, iteration)
+            place, batch = size_of_turn(clips.turns, draws, iteration)
             loss, stats = lessons[place].loss(batch, numbers, noise)
             optimiser.backward(loss, config.accumulate)
         update = optimiser.step()
@@ -159,13 +158,13 @@ def train_sft(config: SftTraining, ranks: Ranks) -> Path:
     return folder
 
 
-def _rows(config: SftTraining, ranks: Ranks, networks: nn.ModuleDict, pool: ClipPool) -> Callable[[ClipPool], Rows]:
-    """Rows of any pool. Encoders that learn join `networks`."""
+def _rows(config: SftTraining, ranks: Ranks, networks: nn.ModuleDict, pools: Sequence[ClipPool]) -> Sequence[Rows]:
+    """Rows of each pool. Encoders that learn join `networks`."""
     if not config.train_encoders:
-        return lambda one: frozen_rows(config, ranks, one)
-    encoders, small = learning_encoders(config, ranks, pool), replace(config.shard, compute="float32")
+        return frozen_rows(config, ranks, pools)
+    encoders, small = learning_encoders(config, ranks, pools[0]), replace(config.shard, compute="float32")
     networks.update({name: shard(network, ranks, small) for name, network in encoders.networks().items()})
-    return lambda one: replace(encoders, pool=one)
+    return [replace(encoders, pool=pool) for pool in pools]
 
 
 def _handing_over(config: SftTraining, ranks: Ranks) -> Callable[[ClipPool], Tensor | None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -22,11 +22,8 @@ from flashtalk.errors import FlashTalkError
 from flashtalk.models.build import build_models_on_meta, named_modules
 from flashtalk.ops.attention import BACKENDS, select_attention
 
-REQUIRED = (
-    *("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "scipy", "av", "soundfile"),
-    *("PIL", "cv2", "yaml", "psutil", "typer", "rich"),
-)
-OPTIONAL = ("gradio", "flash_attn", "flash_attn_interface", "xfuser", "yunchang", "torchao", "triton")
+REQUIREMENTS = CONFIG_ROOT.parent / "requirements.txt"
+OPTIONAL = ("flash_attn", "flash_attn_interface", "xfuser", "yunchang", "triton")
 ENCODERS = ("libx264", "aac")
 ASSETS = ("portraits", "speech")
 
@@ -58,8 +55,8 @@ def examine() -> Report:
     encoders = {name: _can_encode(name) for name in ENCODERS}
     configs = {name: load_config(name) for name in config_names("serve")}
     return Report(
-        versions={"flashtalk": __version__, "python": platform.python_version(), **_versions(REQUIRED)},
-        optional=_versions(OPTIONAL),
+        versions={"flashtalk": __version__, "python": platform.python_version(), **_required()},
+        optional=_optional(),
         devices=dict(_devices()),
         attention={name: backend.why_not(device, torch.bfloat16) for name, backend in BACKENDS.items()},
         encoders=encoders,
@@ -96,18 +93,22 @@ def _section(title: str, rows: Mapping[str, str | None]) -> list[str]:
     return [title, *(f"  {name:<{width}}  {value or 'MISSING'}" for name, value in rows.items()), ""]
 
 
-def _versions(modules: tuple[str, ...]) -> dict[str, str | None]:
-    """Distribution (or module, if none is known) -> version, None if it is not installed."""
+def _required() -> dict[str, str | None]:
+    """Distribution of requirements.txt -> version, None if it is not installed."""
+    return {name: _version(name) for name in re.findall(r"^([\w-]+)==", REQUIREMENTS.read_text(), re.MULTILINE)}
+
+
+def _optional() -> dict[str, str | None]:
+    """Module -> version of its distribution."""
     providers = importlib.metadata.packages_distributions()
-    found: dict[str, str | None] = {}
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            found[module] = None
-        elif module in providers:
-            found[providers[module][0]] = importlib.metadata.version(providers[module][0])
-        else:
-            found[module] = "installed"
-    return found
+    return {name: _version(providers[name][0]) if name in providers else None for name in OPTIONAL}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _devices() -> Iterator[tuple[str, str]]:
@@ -145,7 +146,7 @@ def _files(folder: str) -> list[str]:
 
 def _problems(config: Config, encoders: dict[str, bool]) -> Iterator[str]:
     """What keeps `config` from running here."""
-    yield from (f"{name} is not installed" for name, version in _versions(REQUIRED).items() if version is None)
+    yield from (f"{name} is not installed" for name, version in _required().items() if version is None)
     yield from (f"PyAV has no {name} encoder; install av from its wheel" for name, can in encoders.items() if not can)
     weights = find_weights(config.checkpoint)
     if weights.missing:

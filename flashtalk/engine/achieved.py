@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flashtalk.config import Config
-from flashtalk.engine.ceilings import ATTENTION, FLOAT8, PRODUCTS, Ceiling
+from flashtalk.engine.ceilings import ATTENTION, SERVED_FLOAT8, SERVED_PRODUCTS, Ceiling
 from flashtalk.engine.plan import plan
 from flashtalk.engine.rates import REFERENCE_GPU
 from flashtalk.engine.work import Work
@@ -43,7 +43,11 @@ def achieved(work: Work, seconds: float, ranks: int, ceilings: Mapping[str, Ceil
 
 def _floor_s(work: Work, ceilings: Mapping[str, Ceiling]) -> float | None:
     """One GPU at its ceilings; convolutions, which are next to none in the transformer, at that of products."""
-    parts = ((PRODUCTS, work.linear + work.conv), (FLOAT8, work.float8), (ATTENTION, work.attention + work.attention8))
+    parts = (
+        (SERVED_PRODUCTS, work.linear + work.conv),
+        (SERVED_FLOAT8, work.float8),
+        (ATTENTION, work.attention + work.attention8),
+    )
     needed = [(ceilings.get(name), flops) for name, flops in parts if flops]
     rates = [(ceiling.value, flops) for ceiling, flops in needed if ceiling and ceiling.value]
     return sum(flops / rate / 1e12 for rate, flops in rates) if len(rates) == len(needed) else None

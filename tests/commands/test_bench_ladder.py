@@ -22,7 +22,7 @@ from flashtalk.config import Config
 from flashtalk.config_file import replace, to_tree
 from flashtalk.engine.bench import BenchResult, StageTime, run_bench
 from flashtalk.engine.bench_runs import Run, read_runs, write_runs
-from flashtalk.engine.ceilings import ATTENTION, PRODUCTS, Ceiling
+from flashtalk.engine.ceilings import ATTENTION, SERVED_PRODUCTS, Ceiling
 from flashtalk.engine.work import Work
 from flashtalk.errors import ConfigError, InputError, WorkerLost
 from tests.commands.kit import flashtalk
@@ -172,7 +172,7 @@ def test_settings_reach_every_rung() -> None:
 
 def _of(result: BenchResult, config: Config, name: str, total_s: float, **more: object) -> Run:
     stages = {name: StageTime(share * total_s, share * total_s) for name, share in SHARES.items()}
-    rates = {name: Ceiling(rate, "TFLOP/s", "") for name, rate in ((PRODUCTS, 800.0), (ATTENTION, 600.0))}
+    rates = {name: Ceiling(rate, "TFLOP/s", "") for name, rate in ((SERVED_PRODUCTS, 800.0), (ATTENTION, 600.0))}
     work = {"denoise": Work(linear=4 * 10**14), "decode": Work(conv=10**14)}
     known = {"work": work, "ceilings": rates, "stages": stages, "fps": 28 / total_s, "chunks": 40, "load_s": 21.0}
     known["config"] = to_tree(config)

@@ -16,6 +16,7 @@ from flashtalk.config_file import config_names, load_config, replace
 from flashtalk.engine.engine import Engine
 from flashtalk.ops.attention import BACKENDS
 from tests.commands.kit import flashtalk
+from tests.test_repository import normal, pins
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -57,6 +58,8 @@ def test_the_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> No
     assert report["problems"] == []
     assert report["versions"]["torch"] == importlib.metadata.version("torch")
     assert None not in report["versions"].values()
+    looked_for = {normal(name) for name in report["versions"]}
+    assert looked_for == {"flashtalk", "python", *pins("requirements.txt")}, "tests need more, users do not"
     assert set(report["attention"]) == set(BACKENDS)
     assert report["attention"]["sdpa"] == ""
     assert report["encoders"] == {"libx264": True, "aac": True}
@@ -76,7 +79,8 @@ def ill(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     match name:
         case "package":
-            monkeypatch.setattr(doctor, "REQUIRED", ("torch", "no_such_module"))
+            (tmp_path / "requirements.txt").write_text("torch==2.13.0\nno_such_module==1.0\n")
+            monkeypatch.setattr(doctor, "REQUIREMENTS", tmp_path / "requirements.txt")
         case "encoder":
             monkeypatch.setattr(doctor, "ENCODERS", ("libx264", "no_such_encoder"))
         case "weights":

@@ -94,7 +94,10 @@ def test_what_cannot_be_counted_is_empty() -> None:
     assert count_work(replace(rungs()["h200x1"][0], {"runtime.dtype": "float32"})) == {}
 
 
-RATES = {name: Ceiling(rate, "TFLOP/s", "") for name, rate in ((PRODUCTS, 800.0), (ATTENTION, 600.0), (FLOAT8, 1400.0))}
+RATES = {
+    name: Ceiling(rate, "TFLOP/s", "")
+    for name, rate in ((SERVED_PRODUCTS, 800.0), (ATTENTION, 600.0), (SERVED_FLOAT8, 1400.0))
+}
 WORK = Work(linear=800 * 10**12, attention=300 * 10**12, float8=700 * 10**12)
 
 
@@ -108,7 +111,7 @@ def test_at_the_ceilings_the_share_is_all() -> None:
 
 def test_without_a_ceiling_there_is_no_share() -> None:
     assert achieved(WORK, 2.0, 1, {}).share is None
-    assert achieved(WORK, 2.0, 1, RATES | {FLOAT8: Ceiling(None, "TFLOP/s", "failed")}).share is None
+    assert achieved(WORK, 2.0, 1, RATES | {SERVED_FLOAT8: Ceiling(None, "TFLOP/s", "failed")}).share is None
     bf16 = Work(linear=800 * 10**12)
-    assert achieved(bf16, 2.0, 1, {PRODUCTS: RATES[PRODUCTS]}).share == pytest.approx(0.5)
+    assert achieved(bf16, 2.0, 1, {SERVED_PRODUCTS: RATES[SERVED_PRODUCTS]}).share == pytest.approx(0.5)
     assert math.isfinite(achieved(bf16, 2.0, 1, {}).tflops)

@@ -1,5 +1,3 @@
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +5,7 @@ from hypothesis import strategies as st
 
 from flashtalk.errors import ConfigError, InputError
 from flashtalk.media.face import FaceBox
-from train.buckets import Bucket, BucketDraws, fit_frames, make_buckets, nearest, place
+from train.buckets import Bucket, fit_frames, make_buckets, nearest, place
 
 BUCKETS = make_buckets(1352)
 
@@ -97,21 +95,3 @@ def test_frames_keep_their_place_and_colour():
     assert fitted.shape == (2, 64, 64, 3)
     assert (fitted[:, :, :30] == 0).all()
     assert (fitted[:, :, 34:] == (200, 100, 50)).all()
-
-
-def test_all_ranks_draw_the_same_bucket_and_other_clips():
-    tall, wide = Bucket(768, 448), Bucket(448, 768)
-    draws = [BucketDraws([tall] * 30 + [wide] * 10, seed=3) for _ in range(2)]
-    chosen = Counter()
-    for iteration in range(400):
-        bucket = draws[0].bucket(iteration)
-        assert draws[1].bucket(iteration) == bucket
-        chosen[bucket] += 1
-        mine = [draws[rank].positions(iteration, 4, rank, 2) for rank in range(2)]
-        assert len(set(mine[0] + mine[1])) == 8
-        assert all((position < 30) == (bucket == tall) for position in mine[0] + mine[1])
-    assert 0.65 < chosen[tall] / 400 < 0.85
-    assert BucketDraws([tall] * 30, 3).positions(7, 4) != BucketDraws([tall] * 30, 3).positions(8, 4)
-    assert len(BucketDraws([tall] * 2, 3).positions(0, 5)) == 5
-    with pytest.raises(InputError):
-        BucketDraws([], 0)

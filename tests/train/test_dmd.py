@@ -16,7 +16,7 @@ from flashtalk.pipeline.denoise import build_sampler
 from flashtalk.types import Conditioning, Portrait
 from tests.train.pools import random_pool
 from train.config import DmdTraining, DrawnData, OtherSize
-from train.dmd import Clips, Shape, Stage, Turns, _start
+from train.dmd import Lesson, Shape, Stage, Turns, _start
 from train.dmd_losses import Scores
 from train.draws import Draws
 from train.ema import Ema
@@ -25,7 +25,7 @@ from train.fsdp import ShardConfig
 from train.optim import OptimConfig, Optimiser
 from train.ranks import Ranks
 from train.rollout import Roller
-from train.sizes import size_of_turn
+from train.sizes import drawn_turns, size_of_turn
 from train.stages import get_module
 
 CPU = torch.device("cpu")
@@ -54,7 +54,8 @@ def network(config: Config, seed: int = 0) -> DiT:
 def stage_of(config: Config, ranks: Ranks, **changes: object) -> Stage:
     settings, pool = training(config, **changes), random_pool(config)
     codec = get_module(config.model, "codec", CPU).requires_grad_(False)
-    return Stage(settings, Draws(0), ranks, (Clips(pool, frozen_rows(settings, ranks, pool)),), codec)
+    lessons = tuple(map(Lesson, [pool], frozen_rows(settings, ranks, [pool])))
+    return Stage(settings, Draws(0), ranks, lessons, drawn_turns(settings), codec)
 
 
 def scores_of(stage: Stage, config: Config, fake_seed: int = 0) -> Scores:
@@ -100,10 +101,10 @@ def test_rollouts_are_of_the_size_whose_turn_it_is(tiny_config: Config, ranks: R
     size = OtherSize(width=wide.width, height=wide.height, share=0.5)
     stage = stage_of(tiny_config, ranks, data=DrawnData(width=stream.width, height=stream.height), other_sizes=(size,))
     pool = random_pool(replace(tiny_config, stream=wide))
-    stage = replace(stage, sizes=(*stage.sizes, Clips(pool, frozen_rows(stage.config, ranks, pool))))
+    stage = replace(stage, sizes=(*stage.sizes, Lesson(pool, *frozen_rows(stage.config, ranks, [pool]))))
     seen = set()
     for iteration in range(8):
-        place, _ = size_of_turn(stage.config, stage.draws, iteration)
+        place, _ = size_of_turn(stage.turns, stage.draws, iteration)
         given = (stream, wide)[place]
         cells = (given.height // codec.spatial_stride, given.width // codec.spatial_stride)
         rolled, truth = stage.roll(network(tiny_config), iteration, 0, "fake")

@@ -17,7 +17,7 @@ from train.data import cache_file, draw_pool
 from train.draw import draw_ahead, jobs_of
 from train.lots import CLIPS_AT_ONCE
 from train.pool import ClipPool
-from train.sizes import draw_pools
+from train.sizes import get_clips
 from train.stages import export, get_module
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_what_many_processes_draw_is_what_the_run_would_draw(tiny_config: Config
             pair = [draw_pool(one, ranks, split) for one in (ahead, alike)]
             count = len(pair[0])
             assert all(map(torch.equal, clips_of(pair[0], count), clips_of(pair[1], count)))
-        assert [len(pool) for pool in draw_pools(ahead, ranks)] == [9, 2]
+        assert [len(pool) for pool in get_clips(ahead, ranks).pools] == [9, 2]
     assert sorted(found.values()) == [1, 2, 9]
     assert not list((tmp_path / "ahead").rglob("*.parts"))
 

@@ -21,7 +21,7 @@ from train.optim import OptimConfig, Optimiser
 from train.pool import ClipPool, pick
 from train.ranks import Ranks
 from train.sft import SftStep, handed_latents
-from train.sizes import in_size, size_of_turn
+from train.sizes import drawn_turns, in_size, size_of_turn
 from train.stages import get_module
 
 CPU = torch.device("cpu")
@@ -133,7 +133,7 @@ def test_sizes_take_turns_by_their_shares_with_batches_of_as_many_pixels(tiny_co
     sizes = (OtherSize(width=128, height=128, share=0.25, nearest=0.6), OtherSize(width=64, height=32, share=0.5))
     data = DrawnData(width=64, height=64, clips=8)
     config = SftTraining(model=tiny_config.model, stream=tiny_config.stream, data=data, other_sizes=sizes, batch=16)
-    turns = [size_of_turn(config, Draws(0), iteration) for iteration in range(400)]
+    turns = [size_of_turn(drawn_turns(config), Draws(0), iteration) for iteration in range(400)]
     assert dict(turns) == {0: 16, 1: 4, 2: 32}
     counts = [sum(place == number for place, _ in turns) / len(turns) for number in range(3)]
     assert counts == pytest.approx([0.25, 0.25, 0.5], abs=0.06)

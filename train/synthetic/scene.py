@@ -16,7 +16,6 @@ from train.synthetic.shapes import Columns, Point, smooth_min
 
 NECK_Y, NECK_Z = -0.72, -0.12
 HIP_Y = -3.0
-MATERIALS = ("skin", "eye", "hair", "brow", "teeth", "tongue", "metal", "cloth", "wool")
 
 
 class Scene(NamedTuple):
