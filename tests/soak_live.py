@@ -1,6 +1,7 @@
 """`python -m tests.soak_live --minutes 10 --isolated`: a live conversation in Chromium, figures as JSON.
 
-Delay by stage, sound against pictures, stalls, memory, open files. Takes minutes: run by `make soak`.
+Delay by stage, sound against pictures, stalls, memory, open files; half-way the line breaks. Takes minutes: run by
+`make soak`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ STAGES = ("listen", "wait", "compute", "encode", "network", "buffer")
 LOOK_S = 2.0
 SETTLED_LOOKS = 5
 CHUNK_S = 1.12
+PAGE = "document.querySelector('.ft-live').page"
 OVERHEAD_S = 0.4
 MOST_SKEW_MS = 80
 
@@ -57,12 +59,24 @@ def soak(seconds: float, config: str, *, isolated: bool) -> list[Figures]:
         with served_page(client, Path(folder)) as address, browser_page(speech) as tab:
             open_tab(tab, address)
             talking(tab)
-            ends_s = time.monotonic() + seconds
-            while time.monotonic() < ends_s:
+            began_s, back_s = time.monotonic(), None
+            while time.monotonic() < began_s + seconds:
                 tab.wait_for_timeout(1000 * LOOK_S)
-                looks.append(tab.evaluate(FIGURES) | held(client) | {"at_s": time.monotonic()})
+                if back_s is None and time.monotonic() > began_s + seconds / 2:
+                    back_s = break_the_line(tab)
+                looks.append(tab.evaluate(FIGURES) | held(client) | {"at_s": time.monotonic(), "back_s": back_s})
             tab.click(".ft-live [data-do=start]")
     return looks
+
+
+def break_the_line(tab: Any) -> float:
+    """Seconds until new pictures are seen. Raises if there are none within 30 s."""
+    began_s = time.monotonic()
+    tab.evaluate(f"() => {PAGE}.conversation.wire.socket.close()")
+    tab.wait_for_function(f"() => {PAGE}.conversation.wire.reconnects > 0")
+    painted = tab.evaluate(FIGURES)["painted"]
+    tab.wait_for_function(f"() => {PAGE}.conversation.player.figures.painted > {painted} + 5", timeout=30_000)
+    return time.monotonic() - began_s
 
 
 def held(client: Client) -> Figures:
@@ -101,8 +115,11 @@ def summary(looks: list[Figures]) -> Figures:
         "pictures": {"shown": end["painted"], "late": end["late"], "left_out": end["dropped"]},
         "speech_left_out_s": end["words_lost_s"],
         "reconnected": end["reconnects"],
+        "back_after_broken_line_s": round(end["back_s"], 2),
         "grew": {name: grown(first, last, name) for name in ("app_mib", "engine_mib", "heap_mib", "files")},
-        "held": delay_s < CHUNK_S + compute_s + OVERHEAD_S and float(np.percentile(skews_ms, 95)) <= MOST_SKEW_MS,
+        "held": delay_s < CHUNK_S + compute_s + OVERHEAD_S
+        and float(np.percentile(skews_ms, 95)) <= MOST_SKEW_MS
+        and end["reconnects"] == 1,
     }
 
 
