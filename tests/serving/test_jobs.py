@@ -137,6 +137,20 @@ def test_one_key_is_one_job_even_at_the_same_moment(
         assert room.submit(order_of(inputs)).id == ids[0]
 
 
+def test_the_key_of_a_cancelled_film_is_free(client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    """A program's is made of what it asks for: it would get the cancelled film for as long as that is kept."""
+    with room_in(tmp_path, client) as room:
+        gate = threading.Event()
+        client.before = lambda: gate.wait(WAIT_S) and None
+        job = room.submit(order_of(inputs))
+        room.cancel(OWNER, job.id)
+        gate.set()
+        room.wait(job.id, ("cancelled",), WAIT_S)
+        anew = room.submit(order_of(inputs))
+        assert room.wait(anew.id, ("done", "cancelled"), WAIT_S).state == "done"
+        assert room.submit(order_of(inputs)).id == anew.id
+
+
 def test_a_full_disk_pauses_the_film_and_room_gives_the_same_film(
     client: PlainClient, inputs: tuple[Path, Path], whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ PAUSED_SECONDS = 10
 FPS, CHUNK_FRAMES = 25, 28
 REST_MS = 1500
 """A chunk or two would be made meanwhile."""
+DOUBLE_MS = 600
 START_S, MAKE_S = 120, 180
 BAR = "Number(document.querySelector('.ft-long-film .ft-bar').getAttribute('aria-valuenow'))"
 """How much of the newest film is made, in percent."""
@@ -116,9 +117,10 @@ def order(page: Any, sound: Path) -> None:
 
 
 def twice(page: Any, action: str) -> None:
-    """What cannot be undone takes a second click."""
+    """What cannot be undone takes a second click, later than a double click."""
     for _ in range(2):
         page.locator(f"[data-do={action}]").first.click()
+        page.wait_for_timeout(DOUBLE_MS)
 
 
 def films_of(folder: Path) -> list[Path]:

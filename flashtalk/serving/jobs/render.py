@@ -203,7 +203,8 @@ class Render:
         self._rows.sync()
         self._journal.write(entry, place.stream.save)
         self._saved_s, self._unsaved_chunks = time.monotonic(), 0
-        self._states.keep(place.frames, self._journal.session_file(self._journal.read()))
+        if place.fed == self._sound_until(place.frames):  # what is made again from it is fed the next chunk's sound
+            self._states.keep(place.frames, self._journal.session_file(self._journal.read()))
 
     def _write_end(self, film: Mp4Writer, place: _Place) -> Ending:
         self._rows.sync()

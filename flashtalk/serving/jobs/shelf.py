@@ -94,8 +94,9 @@ class Shelf:
         return self._rows[job_id]
 
     def by_key(self, owner: str, key: str) -> Job | None:
-        """The job that was submitted so."""
-        return next((job for job in self._jobs.values() if (job.owner, job.key) == (owner, key)), None)
+        """The job that was submitted so; what was cancelled may be asked for anew."""
+        known = (job for job in self._jobs.values() if job.state != "cancelled")
+        return next((job for job in known if (job.owner, job.key) == (owner, key)), None)
 
     def set(self, job_id: str, **changes: object) -> None:
         """The one way that records change. A full disk keeps the change in memory only."""

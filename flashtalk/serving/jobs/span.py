@@ -52,12 +52,13 @@ def job_of_span(parent: Job, span: Span, key: str) -> Job:
 
 def begin_span(parent: JobFolder, folder: JobFolder, job: Job) -> None:
     """Give the new job what it needs of its parent, as second names of the same files. Raises EngineError."""
-    assert job.span is not None
-    start = States(parent.states).before(job.span.first)
-    if start is None:
+    span, kept, own = job.span, States(parent.states), States(folder.states)
+    assert span is not None
+    if kept.before(span.first) is None:
         raise EngineError("This film kept no state to go on from; make it anew.", code="job_damaged")
     pairs = [(parent.picture, folder.picture), (parent.voice, folder.voice), (parent.film, folder.base)]
-    pairs += [(States(parent.states).path(start), States(folder.states).path(start))]
+    # Those inside go on with pictures that will be gone; a part of the new film may begin with any other.
+    pairs += [(kept.path(at), own.path(at)) for at in kept.frames() if not span.first < at < span.end]
     with plain_errors("the film"):
         folder.states.mkdir()
         for old, new in pairs:
@@ -87,18 +88,25 @@ class SpanRender:
 
     def run(self) -> Ending:
         """To the end, or until the wish. Raises FlashTalkError."""
-        if self._folder.film.exists():
-            return "done"
-        self._rows.cut(0)
-        try:
-            with Mp4Writer(self._folder.clip, media_format(self._job)) as clip:
-                self._make(clip)
-        except Stopped as stopped:
-            return stopped.wish
-        with plain_errors(self._folder.film.name):
-            splice(self._folder, self._span, self._job.stream.fps)
-        self._rows.replace(_joined(Rows(self._folder.base_rows).all, self._rows.all))
+        if not self._folder.film.exists():
+            self._rows.cut(0)
+            try:
+                with Mp4Writer(self._folder.clip, media_format(self._job)) as clip:
+                    self._make(clip)
+            except Stopped as stopped:
+                return stopped.wish
+            self._rows.sync()
+            with plain_errors(self._folder.film.name):
+                splice(self._folder, self._span, self._job.stream.fps)
+        self._clear_up()
         return "done"
+
+    def _clear_up(self) -> None:
+        """Beside the finished film, where a kill may have left this undone, or done in part."""
+        self._rows.replace(_joined(Rows(self._folder.base_rows).all, self._rows.all))
+        with plain_errors(self._folder.film.name):
+            self._folder.clip.unlink(missing_ok=True)
+            self._folder.base.unlink(missing_ok=True)
 
     def _make(self, clip: Mp4Writer) -> None:
         stream = self._job.stream
@@ -119,7 +127,8 @@ class SpanRender:
     def _chunks(self) -> Iterator[VideoChunk]:
         """The chunks of the span, with the new seed."""
         states = States(self._folder.states)
-        frame = states.frames()[0]
+        frame = states.before(self._span.first)
+        assert frame is not None, "begin_span gave it one"
         state = states.path(frame)
         if frame < self._span.first:
             state = self._walk(state, frame)

@@ -31,8 +31,6 @@ def splice(folder: JobFolder, span: Span, fps: int) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(folder.path)
-    folder.clip.unlink(missing_ok=True)
-    folder.base.unlink(missing_ok=True)
 
 
 def read_frames(film: Path, first: int, count: int, fps: int) -> np.ndarray:

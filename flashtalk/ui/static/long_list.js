@@ -2,7 +2,7 @@
 
 import { LIVE } from "./long_words.js";
 
-const SURE_MS = 5000;
+const SURE_MS = 5000, DOUBLE_MS = 500;
 
 export class FilmList {
   /** `does`: choose(id) and act(film, action), what the buttons do. */
@@ -73,20 +73,27 @@ export class FilmList {
     return row;
   }
 
+  /** A key that is held presses once. */
   button(name, call, sure) {
     const button = make("button", "ft-long-button", { type: "button", "data-do": name }, this.words.say(name));
-    let asked = false;
-    button.addEventListener("click", () => {
-      if (!sure || asked) return call();
-      asked = true;  // what cannot be undone takes a second click
+    button.addEventListener("keydown", (event) => event.repeat && event.key === "Enter" && event.preventDefault());
+    button.addEventListener("click", sure ? this.surely(button, name, call) : call);
+    return button;
+  }
+
+  /** What cannot be undone takes a second click, which a double click is not. */
+  surely(button, name, call) {
+    let asked_ms = null;
+    return ({ timeStamp }) => {
+      if (asked_ms !== null) return timeStamp - asked_ms < DOUBLE_MS ? undefined : call();
+      asked_ms = timeStamp;
       button.textContent = this.words.say("sure");
       setTimeout(() => {
-        asked = false;
+        asked_ms = null;
         button.textContent = this.words.say(name);
       }, SURE_MS);
       return undefined;
-    });
-    return button;
+    };
   }
 }
 

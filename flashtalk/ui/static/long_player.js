@@ -8,8 +8,10 @@ export class Player {
     this.video = video;
     this.shown = "";
     this.film = "";
-    this.playsNext = false;
+    this.playsNext = "";  // the film that the visitor asked for just now
+    this.place = ["", 0];
     video.addEventListener("timeupdate", () => this.remember());
+    video.addEventListener("error", () => this.hls || this.beginAgain());  // hls.js tells of its own
   }
 
   /** At a press: Safari lets only a player that a press has started play by itself later. */
@@ -21,12 +23,14 @@ export class Player {
 
   remember() {
     // Where the visitor is in the film: after a reload, and when the growing film becomes the finished one.
-    const at = this.video.ended ? 0 : this.video.currentTime;
-    if (this.film && this.video.readyState) localStorage.setItem(PLACE, JSON.stringify([this.film, at]));
+    if (!this.film || !this.video.readyState) return;
+    this.place = [this.film, this.video.ended ? 0 : this.video.currentTime];
+    localStorage.setItem(PLACE, JSON.stringify(this.place));
   }
 
+  /** What is kept may be another tab's place: it counts where this one has none. */
   remembered(id) {
-    const [film, at] = JSON.parse(localStorage.getItem(PLACE) ?? '["", 0]');
+    const [film, at] = this.place[0] === id ? this.place : JSON.parse(localStorage.getItem(PLACE) ?? '["", 0]');
     return film === id ? at : 0;
   }
 
@@ -35,8 +39,11 @@ export class Player {
     const growing = !film.span_s && film.chunks > 0 && film.state !== "done" && film.state !== "cancelled";
     const wanted = film.state === "done" ? `${film.media}film.mp4` : growing ? `${film.media}index.m3u8` : "";
     const sameFilm = wanted && this.shown.startsWith(film.media);
-    if (wanted === this.shown || (sameFilm && !this.video.paused && !this.video.ended)) return;
-    const at = this.remembered(film.id), plays = this.playsNext && wanted;
+    if (wanted === this.shown || (sameFilm && !this.video.paused && !this.video.ended)) {
+      if (this.video.readyState) this.play(film);  // it was shown before the order was answered
+      return;
+    }
+    const at = this.remembered(film.id);
     this.clear();
     this.shown = wanted;
     if (!wanted) return;
@@ -44,10 +51,14 @@ export class Player {
     if (!wanted.endsWith("m3u8")) this.video.src = wanted;
     else if (!(await this.stream(wanted, at))) return;
     if (at) this.video.currentTime = at;
-    if (plays) {
-      this.playsNext = false;
-      this.video.play().catch(() => undefined);  // a browser may ask for one more click
-    }
+    this.play(film);
+  }
+
+  /** If it was asked for. */
+  play(film) {
+    if (this.playsNext !== film.id) return;
+    this.playsNext = "";
+    this.video.play().catch(() => undefined);  // a browser may ask for one more click
   }
 
   /** Whether it is there: not if its script did not come, nor if another film was chosen meanwhile. */
@@ -71,10 +82,13 @@ export class Player {
 
   recover(error) {
     if (error.type === window.Hls.ErrorTypes.MEDIA_ERROR) this.hls.recoverMediaError();
-    else {
-      this.playsNext = !this.video.paused;
-      this.clear();  // the next look begins again
-    }
+    else this.beginAgain();
+  }
+
+  /** At the next look, where it was. */
+  beginAgain() {
+    if (!this.video.paused) this.playsNext = this.film;
+    this.clear();
   }
 
   clear() {

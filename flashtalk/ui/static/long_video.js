@@ -4,7 +4,7 @@ import { FilmList, make } from "./long_list.js";
 import { Player } from "./long_player.js";
 import { LIVE, Words, clock } from "./long_words.js";
 
-const SOON_MS = 1000, LATER_MS = 5000;
+const SOON_MS = 1000, LATER_MS = 5000, PATIENCE_MS = 10000;
 const KEPT = { visitor: "flashtalk_visitor", film: "flashtalk_film" };
 const CURVES = [["likeness", 1], ["sharpness", 2], ["colour", 3]];
 const WIDE = 400, HIGH = 90, PORTRAIT_Y = 30;
@@ -34,7 +34,8 @@ class Page {
     this.player = new Player(this.video);
     this.films = [];
     this.chosen = localStorage.getItem(KEPT.film);
-    this.key = null;
+    this.turn = 0;
+    this.key = this.known = this.stops = null;
     this.isRefused = false;
     document.addEventListener("visibilitychange", () => document.hidden || this.look());
   }
@@ -54,14 +55,15 @@ class Page {
   async ask(path, method = "GET", body = undefined) {
     const headers = { "x-flashtalk-visitor": await this.visitor() };
     if (body) headers["content-type"] = "application/json";
-    return this.told(fetch(`ft/jobs${path}`, { method, headers, body: body && JSON.stringify(body) }));
+    const signal = method === "GET" ? AbortSignal.timeout(PATIENCE_MS) : undefined;  // what was pressed may be done by now
+    return this.told(fetch(`ft/jobs${path}`, { method, headers, signal, body: body && JSON.stringify(body) }));
   }
 
   /** What the server answers. Throws an error with the sentence of a refusal. */
   async told(asked) {
-    const answer = await asked, tree = await answer.json().catch(() => ({}));
-    if (tree.code === "token_refused") localStorage.removeItem(KEPT.visitor);
-    if (!answer.ok) throw new Error(this.words.why(tree.code, tree.error));
+    const answer = await asked, tree = await answer.json().catch(() => null);
+    if (tree?.code === "token_refused") localStorage.removeItem(KEPT.visitor);
+    if (!answer.ok || !tree) throw new Error(this.words.why(tree?.code, tree?.error));
     return tree;
   }
 
@@ -69,60 +71,80 @@ class Page {
     this.player.allow();
     this.isRefused = false;
     this.key ??= randomKey();  // a second click before the answer is the same order
+    this.known ??= new Set(this.films.map((film) => film.id));
     this.tell(this.words.say("taking"));
     try {
       return [...values.slice(0, -1), JSON.stringify({ visitor: await this.visitor(), key: this.key })];
     } catch (error) {
-      this.key = null;
+      this.key = this.known = null;
       this.refuse(error);
       throw error;
     }
   }
 
-  async ordered() {
+  ordered() {
     this.key = null;
-    const known = new Set(this.films.map((film) => film.id));
-    await this.look();
-    const fresh = this.films.find((film) => !known.has(film.id));
+    return this.look();
+  }
+
+  /** The film that was ordered is shown, and plays. */
+  welcome() {
+    const fresh = this.films.find((film) => !this.known.has(film.id));
+    this.known = null;
     if (!fresh) return;
-    this.player.playsNext = true;  // the visitor asked for it just now
-    this.choose(fresh.id);
+    this.player.playsNext = fresh.id;
+    this.keep(fresh.id);
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;  // the button may be a page below
     this.root.querySelector(".ft-long-stage").scrollIntoView({ behavior: calm ? "instant" : "smooth", block: "nearest" });
   }
 
   async look() {
     clearTimeout(this.timer);
+    const turn = ++this.turn;
     try {
-      this.films = Object.values(await this.ask(""));
+      const films = Object.values(await this.ask(""));
+      if (turn !== this.turn) return;  // it was asked before the one that counts
+      this.films = films;
+      if (this.known && !this.key) this.welcome();
       if (!this.films.some((film) => film.id === this.chosen)) this.chosen = this.films[0]?.id ?? null;
       this.draw();
       await this.follow();
     } catch (error) {
-      this.report(this.sentence(error));
+      if (turn === this.turn) this.report(this.sentence(error));
     }
+    if (turn !== this.turn) return;
     const busy = this.films.some((film) => LIVE.includes(film.state));
-    clearTimeout(this.timer);
     this.timer = setTimeout(() => this.look(), busy && !document.hidden ? SOON_MS : LATER_MS);
   }
 
+  /** Whether it was answered. */
   async act(film, action, body) {
     this.isRefused = false;
-    if (["pause", "cancel"].includes(action) && film.state === "rendering") this.tell(this.words.say("asked"));
+    if (["pause", "cancel"].includes(action) && film.state === "rendering") {
+      this.stops = film.id;
+      this.tell(this.words.say("asked"));
+    }
     try {
       const made = await this.ask(`/${film.id}/${action}`, "POST", body);
       if (made.id) this.chosen = made.id;
       await this.look();
+      return true;
     } catch (error) {
+      this.stops = null;
       this.refuse(error);
+      return this.isRefused;
     }
   }
 
   choose(id) {
+    this.keep(id);
+    this.look();
+  }
+
+  keep(id) {
     this.isRefused = false;
     this.chosen = id;
     localStorage.setItem(KEPT.film, id);
-    this.look();
   }
 
   offerSpan() {
@@ -134,7 +156,7 @@ class Page {
   }
 
   sentence(error) {
-    return error instanceof TypeError ? this.words.say("lost") : error.message;
+    return error instanceof TypeError || error instanceof DOMException ? this.words.say("lost") : error.message;
   }
 
   /** What came of a press stays in the note until the next one; a server that is lost is looked for anyhow. */
@@ -160,7 +182,7 @@ class Page {
     this.root.dataset.state = this.films.length ? "some" : "none";
     this.list.draw(this.films, this.chosen);
     if (this.films.length) return;
-    this.report(this.words.say("none"));
+    this.report(this.words.say(this.key ? "taking" : "none"));
     this.player.clear();
     this.detail.hidden = true;
   }
@@ -169,14 +191,19 @@ class Page {
     const film = this.films.find((one) => one.id === this.chosen);
     if (!film) return;
     this.player.show(film);
-    if (this.key) return;  // an order is under way, and the note says so
-    this.report(`${this.words.name(film)}: ${this.words.state(film)}`, this.words.figures(film));
+    if (this.key) {
+      this.report(this.words.say("taking"));
+      return;
+    }
+    if (!this.films.some((one) => one.id === this.stops && one.state === "rendering")) this.stops = null;
+    if (this.stops) this.report(this.words.say("asked"));
+    else this.report(`${this.words.name(film)}: ${this.words.state(film)}`, this.words.figures(film));
     if (!film.chunks) {
       this.detail.hidden = true;
       return;
     }
     const whole = await this.ask(`/${film.id}`);
-    if (film.id === this.chosen) this.drawDetail(whole);
+    if (film.id === this.chosen && this.films.includes(film)) this.drawDetail(whole);
   }
 
   drawDetail(film) {
@@ -188,26 +215,28 @@ class Page {
       this.detail.replaceChildren(make("h4", "", {}, this.words.say("drift")), chart, make("p", "ft-long-hint", {}, this.words.say("drift_hint")));
       if (film.state === "done") this.detail.append(this.againForm(film));
     }
-    this.detail.querySelector(".ft-long-chart").replaceChildren(this.chart(film), this.legend(film));
+    const chart = this.detail.querySelector(".ft-long-chart");
+    if (!chart.matches(":active")) chart.replaceChildren(this.chart(film), this.legend(film));  // not under a press
   }
 
   chart(film) {
     const figure = make("div", "ft-long-plot");
     const svg = makeSvg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": this.words.say("drift") });
     const long = Math.max(film.frames / film.frames_a_second, 1);
+    const start = film.state === "done" ? 0 : film.span_s?.[0] ?? 0;  // of a part that is made, only its own is there
     svg.append(makeSvg("line", { x1: 0, x2: WIDE, y1: PORTRAIT_Y, y2: PORTRAIT_Y }));
     for (const [name, column] of CURVES) {
       // Likeness and sharpness: 1 is the portrait. Colour: 10 fills the chart.
       const scale = name === "colour" ? HIGH / 10 : HIGH - PORTRAIT_Y;
       const height = (point) => Math.min(HIGH, Math.max(0, HIGH - scale * point[column])).toFixed(1);
-      const points = film.drift.map((point) => `${(WIDE * point[0]) / long},${height(point)}`);
+      const points = film.drift.map((point) => `${(WIDE * (point[0] - start)) / long},${height(point)}`);
       svg.append(makeSvg("polyline", { class: `ft-long-${name}`, points: points.join(" ") }));
     }
     svg.addEventListener("click", (event) => {
       const box = svg.getBoundingClientRect();
-      this.video.currentTime = (long * (event.clientX - box.left)) / box.width;
+      this.video.currentTime = start + (long * (event.clientX - box.left)) / box.width;
     });
-    figure.append(svg, make("span", "", {}, clock(0)), make("span", "", {}, clock(long)));
+    figure.append(svg, make("span", "", {}, clock(start)), make("span", "", {}, clock(start + long)));
     return figure;
   }
 
@@ -220,9 +249,10 @@ class Page {
 
   againForm(film) {
     const form = make("form", "ft-long-again");
+    const most = Math.ceil(10 * film.seconds) / 10;  // a number of the field's steps; the server knows the end
     const field = (name, value) => {
       const label = make("label", "", {}, `${this.words.say(name)} `);
-      const input = make("input", "", { type: "number", min: 0, max: film.seconds, step: 0.1, value, name, required: "" });
+      const input = make("input", "", { type: "number", min: 0, max: most, step: 0.1, value, name, required: "" });
       label.append(input);
       return label;
     };
@@ -232,11 +262,15 @@ class Page {
       field("from", 0), field("to", Math.min(film.seconds, SPAN_S).toFixed(1)),
       make("button", "ft-long-button", { type: "submit" }, this.words.say("again_go")),
     );
-    form.addEventListener("submit", (event) => {
+    let body = null;
+    form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const seed = crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
-      const body = { first_s: Number(form.elements.from.value), end_s: Number(form.elements.to.value), seed, key: randomKey() };
-      this.act(film, "again", body);
+      const first_s = Number(form.elements.from.value), end_s = Number(form.elements.to.value);
+      if (body?.first_s !== first_s || body.end_s !== end_s) {
+        body = { first_s, end_s, seed: crypto.getRandomValues(new Uint32Array(1))[0] >>> 1, key: randomKey() };
+      }
+      const asked = body;  // until it is answered, a second press is the same order
+      if ((await this.act(film, "again", asked)) && body === asked) body = null;
     });
     return form;
   }
