@@ -23,7 +23,7 @@ from flashtalk.serving.launch import ProcessRank, Rank
 from flashtalk.serving.line import TELL_S, Line
 from flashtalk.serving.local import ThreadRank
 from flashtalk.serving.nursery import Nursery
-from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus
+from flashtalk.serving.protocol import Client, OnPlace, ServiceStatus, Stream
 from flashtalk.serving.saved_stream import SavedStream, read_stream
 from flashtalk.serving.seat import Beginning, Seat, Surroundings
 from flashtalk.serving.supervisor import Supervisor
@@ -70,6 +70,8 @@ class House:
         self._line = Line(serving.seats, serving.line, serving.wait_s)
         self._supervisor = Supervisor(config, make_rank, self._left, isolated=isolated)
         self._numbers = itertools.count(1)
+        self._followed: set[Seat] = set()
+        """Ended by a stream that has their place; not let go of by the supervisor yet."""
         self._engine_config = dataclasses.replace(config, serving=ServingConfig())
         self._on_closed = on_closed
         self._variants = {name: self._variant(name, make_rank, isolated) for name in serving.variants}
@@ -114,21 +116,26 @@ class House:
         seed: int | None = None,
         realtime: bool = False,
         on_place: OnPlace | None = None,
+        instead: Stream | None = None,
         **changes: object,
     ) -> Seat:
         """See Client."""
-        self._line.demand_place()
+        if instead is None:
+            self._line.demand_place()
         stream = self.stream(seed=seed, **changes)
         _check_portrait(portrait)
         demand_short_prompt(prompt)
-        return self._seated(Beginning(stream, portrait, prompt), realtime, on_place)
+        return self._seated(Beginning(stream, portrait, prompt), realtime, on_place, instead)
 
     def restore(self, path: Path, *, realtime: bool = False, on_place: OnPlace | None = None) -> Seat:
         """See Client."""
         return self._seated(read_stream(Path(path), self.info.fingerprint), realtime, on_place)
 
-    def _seated(self, begin: Beginning | SavedStream, realtime: bool, on_place: OnPlace | None) -> Seat:
-        self._line.take_seat(on_place)
+    def _seated(
+        self, begin: Beginning | SavedStream, realtime: bool, on_place: OnPlace | None, instead: Stream | None = None
+    ) -> Seat:
+        if not self._follows(instead):
+            self._line.take_seat(on_place)
         seat = Seat(next(self._numbers), begin, self._surroundings, realtime=realtime)
         try:
             self._supervisor.add(seat)
@@ -185,7 +192,21 @@ class House:
         config = variant_of(self._config, name)
         return Variant(config, lambda: House(config, make_rank, isolated=isolated))
 
+    def _follows(self, old: Stream | None) -> bool:
+        """End `old` and keep its place; False if that is given up already, or in another house."""
+        with self._supervisor.lock:
+            seat = self._supervisor.living(old)
+            if seat is None:
+                return False
+            self._followed.add(seat)
+            seat.close()
+            return True
+
     def _left(self, seat: Seat) -> None:
+        with self._supervisor.lock:
+            if seat in self._followed:
+                self._followed.remove(seat)
+                return
         self._line.leave_seat(time.monotonic() - seat.seated_s)
 
 

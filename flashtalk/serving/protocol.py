@@ -130,13 +130,15 @@ class Client(Protocol):
         seed: int | None = None,
         realtime: bool = False,
         on_place: OnPlace | None = None,
+        instead: Stream | None = None,
         **changes: object,
     ) -> Stream:
         """Take a seat, waiting in line while the house is full.
 
         portrait: RGB uint8 [H, W, 3], fitted to the stream's size here. realtime: somebody watches while it is made,
-        so its chunks come before those of streams that are not. Raises Overloaded with the place in line when the wait
-        is over, InputError, ConfigError, WorkerLost.
+        so its chunks come before those of streams that are not. instead: a stream of this client that ends here and
+        leaves its seat to the new one, past the line; one that is over by then has no seat to leave. Raises Overloaded
+        with the place in line when the wait is over, InputError, ConfigError, WorkerLost.
         """
 
     def restore(self, path: Path, *, realtime: bool = False, on_place: OnPlace | None = None) -> Stream:

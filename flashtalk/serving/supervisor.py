@@ -18,7 +18,7 @@ from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
 from flashtalk.serving.group import Answer, RankGroup
 from flashtalk.serving.launch import Rank
 from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order, Step, error_of
-from flashtalk.serving.protocol import State
+from flashtalk.serving.protocol import State, Stream
 from flashtalk.serving.scheduler import Shapes, Work, most_urgent
 from flashtalk.serving.seat import Seat
 
@@ -87,6 +87,10 @@ class Supervisor:
                 raise self._error or EngineError("this client is closed; connect again", code="closed")
             self._seats[seat.number] = seat
             self._change.notify_all()
+
+    def living(self, stream: Stream | None) -> Seat | None:
+        """The stream, if it is a seat here that is not over."""
+        return next((seat for seat in self._seats.values() if seat is stream and not seat.is_over), None)
 
     def stirred(self) -> None:
         """A seat changed."""

@@ -75,12 +75,15 @@ class Variant:
         seed: int | None = None,
         realtime: bool = False,
         on_place: OnPlace | None = None,
+        instead: Stream | None = None,
         **changes: object,
     ) -> Stream:
         """See Client."""
         self.stream(seed=seed, **changes)  # what cannot work starts no engine
         with self._running() as house:
-            return house.open(portrait, prompt=prompt, seed=seed, realtime=realtime, on_place=on_place, **changes)
+            return house.open(
+                portrait, prompt=prompt, seed=seed, realtime=realtime, on_place=on_place, instead=instead, **changes
+            )
 
     def restore(self, path: Path, *, realtime: bool = False, on_place: OnPlace | None = None) -> Stream:
         """See Client."""

@@ -181,6 +181,54 @@ def test_a_full_house_says_so_with_a_place(config: Config) -> None:
         assert house.status().counts["refused"] == 1
 
 
+@pytest.mark.parametrize("line", [0, 1])
+def test_a_stream_opened_instead_of_another_has_its_seat_whoever_waits(config: Config, line: int) -> None:
+    with house_of(config, seats=1, line=1) as house, ThreadPoolExecutor(1) as pool:
+        first = house.open(face(1))
+        waiting = pool.submit(house.open, face(2)) if line else None
+        wait_until(lambda: house.status().queue_length == line)
+        house._line._length = line
+        second = house.open(face(1), steps=2, instead=first)
+        with pytest.raises(SessionClosed):
+            first.feed(sound(1, 0.1))
+        second.feed(sound(1, 1.0))
+        assert is_own(second.next(SOON_S), 1)
+        assert (second.config.steps, house.status().seats_used) == (2, 1)
+        assert house.status().queue_length == line
+        second.close()
+        if waiting:
+            waiting.result(SOON_S).close()
+        wait_until(lambda: house.status().seats_used == 0)
+
+
+def test_a_stream_that_is_over_or_in_another_house_leaves_no_seat(config: Config) -> None:
+    with house_of(config, seats=1, line=0) as house, house_of(config, seats=1, line=0) as other:
+        over, far = house.open(face(1)), other.open(face(2))
+        over.close()
+        wait_until(lambda: house.status().seats_used == 0)
+        with house.open(face(3)):
+            for old in (over, far):
+                with pytest.raises(Overloaded):
+                    house.open(face(4), instead=old)
+            assert house.status().seats_used == 1
+        far.feed(sound(2, 1.0))
+        assert is_own(far.next(SOON_S), 2)
+        wait_until(lambda: house.status().seats_used == 0)
+        with house.open(face(4), instead=over):
+            assert house.status().seats_used == 1
+
+
+def test_a_stream_that_cannot_be_opened_leaves_the_other_its_seat(house: FakeHouse) -> None:
+    with house.open(face(1)) as seat:
+        with pytest.raises(FlashTalkError):
+            house.open(face(1), wdith=64, instead=seat)
+        seat.feed(sound(1, 1.0))
+        assert is_own(seat.next(SOON_S), 1)
+        with pytest.raises(InputError, match="this face"):
+            house.open(face(REFUSED), instead=seat)
+    wait_until(lambda: house.status().seats_used == 0)
+
+
 def test_nothing_is_spent_on_a_visitor_who_is_refused(config: Config) -> None:
     with house_of(config, seats=1, line=1) as house, house.open(face(1)):
         leave = threading.Event()

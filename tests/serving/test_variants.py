@@ -67,6 +67,14 @@ def test_visitors_share_a_variant_and_none_can_close_it(house: FakeHouse) -> Non
     assert len(house.engines) == 2
 
 
+def test_in_a_variant_too_a_stream_may_have_the_seat_of_another(config: Config) -> None:
+    changes = {"stream.seed": 7, "serving.seats": 1, "serving.line": 0}
+    with FakeHouse(replace(config, serving=replace(config.serving, variants={"other": changes}))) as house:
+        other = house.variant("other")
+        with other.open(face(1)) as first, other.open(face(2), instead=first):
+            assert other.status().seats_used == 1
+
+
 def test_an_idle_variant_ends_and_comes_back(config: Config) -> None:
     serving = replace(config.serving, variant_idle_s=0.2)
     with FakeHouse(replace(config, serving=serving)) as house:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class App:
     address: str
     client: Client
     folder: Path
+    cost_s: list[float] = field(default_factory=lambda: [COMPUTE_S])
+    """What the next chunk takes, where the engine is of known cost."""
 
     @property
     def turns(self) -> Path:
@@ -78,10 +80,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture(scope="module")
 def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """An engine that takes COMPUTE_S for each chunk."""
-    config = load_config("cpu", {"stream.width": SIZE_PX, "stream.height": SIZE_PX})
-    with PacedHouse(config, lambda: COMPUTE_S) as client:
-        yield from served(client, tmp_path_factory.mktemp("paced"))
+    """An engine that takes COMPUTE_S for each chunk, unless a test says otherwise; it has a cheaper rung."""
+    config = load_config("cpu", {"stream.width": SIZE_PX, "stream.height": SIZE_PX, "stream.steps": 4})
+    cost_s = [COMPUTE_S]
+    with PacedHouse(config, lambda: cost_s[0]) as client:
+        for app in served(client, tmp_path_factory.mktemp("paced")):
+            app.cost_s = cost_s
+            yield app
 
 
 def figures(tab: Any) -> dict[str, Any]:
@@ -262,3 +267,144 @@ def test_a_browser_without_either_player_is_sent_to_the_plain_mode(paced: App) -
         tab.click(STOP)
         says(tab, "plain mode")
         assert paced.conversations == 0
+
+
+# What changes while one talks.
+
+LEAPS = """() => {
+  const { player } = document.querySelector(".ft-live").page.conversation;
+  window.leaps = [];
+  let last = [performance.now(), player.now()];
+  setInterval(() => {
+    const here = [performance.now(), player.now()];
+    window.leaps.push(here[1] - last[1] - (here[0] - last[0]) / 1000);
+    last = here;
+  }, 10);
+}"""
+"""By how much the page's clock runs ahead of the wall's within a blink."""
+
+
+@pytest.mark.parametrize("player", ["webcodecs", "mse"])
+def test_nothing_that_was_sent_is_skipped_when_the_picture_becomes_simpler(paced: App, player: str) -> None:
+    with browser_page(paced.turns) as tab, served_page(paced.client, paced.folder / player) as address:
+        open_tab(tab, address + f"?player={player}")
+        talking(tab)
+        tab.wait_for_function(f"() => {PLAYER}.now() > 1.5")
+        tab.evaluate(WATCH_LATENESS)
+        tab.evaluate(LEAPS)
+        paced.cost_s[0] = 1.0
+        try:
+            says(tab, "simplified")
+        finally:
+            paced.cost_s[0] = COMPUTE_S
+        before_s = figures(tab)["now"]
+        tab.wait_for_function(f"() => {PLAYER}.now() > {before_s + 4}", timeout=60_000)
+        assert tab.evaluate("() => Math.max(...window.leaps)") < 0.4 + tab.evaluate(LATENESS_S)
+        paced.stop(tab)
+
+
+RECLAIMED = """{
+  const Own = window.VideoDecoder;
+  window.VideoDecoder = class extends Own {
+    constructor(init) {
+      super(init);
+      window.reclaim = () => {
+        this.close();
+        init.error(new DOMException("Codec reclaimed due to inactivity.", "QuotaExceededError"));
+      };
+    }
+  };
+}"""
+
+
+def test_a_decoder_that_the_browser_takes_back_from_a_hidden_page_is_made_anew(paced: App) -> None:
+    with browser_page(paced.turns) as tab:
+        tab.add_init_script(RECLAIMED)
+        open_tab(tab, paced.address)
+        talking(tab)
+        tab.wait_for_function(f"() => {PLAYER}.figures.painted > 10")
+        tab.evaluate("() => window.reclaim()")
+        assert tab.evaluate(f"() => Boolean({PAGE}.conversation)"), figures(tab)
+        painted = figures(tab)["painted"]
+        tab.wait_for_function(f"() => {PLAYER}.figures.painted > {painted} + 40")
+        paced.stop(tab)
+
+
+ASKED = """() => {
+  const own = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = (wishes) => new Promise((allow, refuse) => {
+    window.allow = async () => { window.given = await own(wishes); allow(window.given); };
+    window.refuse = (name) => refuse(new DOMException("", name));
+  });
+  window.atOnce = () => { navigator.mediaDevices.getUserMedia = own; };
+}"""
+"""The browser asks from now on, until the test answers."""
+CHOSEN = "() => document.querySelector('.ft-live-device select').value"
+
+
+def choose_another_microphone(tab: Any) -> None:
+    labels = "[...document.querySelector('.ft-live-device select').options].map((one) => one.label)"
+    tab.wait_for_function(f"() => {labels}.length > 2")
+    tab.evaluate(ASKED)
+    tab.select_option(".ft-live-device select", label=tab.evaluate(f"() => {labels}[2]"))
+    tab.wait_for_function("() => window.refuse")
+
+
+def test_a_microphone_that_is_refused_or_busy_does_not_end_the_talk(paced: App) -> None:
+    with browser_page(paced.turns) as tab:
+        open_tab(tab, paced.address)
+        talking(tab)
+        chosen, label = tab.evaluate(CHOSEN), tab.evaluate(f"() => {PAGE}.conversation.ear.label")
+        choose_another_microphone(tab)
+        tab.evaluate("() => window.refuse('NotReadableError')")
+        says(tab, "goes on as before")
+        assert tab.evaluate(CHOSEN) == chosen
+        assert tab.evaluate(f"() => {PAGE}.conversation.ear.label") == label
+        painted = figures(tab)["painted"]
+        tab.wait_for_function(f"() => {PLAYER}.figures.painted > {painted} + 20")
+        paced.stop(tab)
+
+
+def test_an_answer_after_the_end_leaves_no_microphone_on_and_the_next_talk_alone(paced: App) -> None:
+    with browser_page(paced.turns) as tab:
+        open_tab(tab, paced.address)
+        talking(tab)
+        choose_another_microphone(tab)
+        tab.click(STOP)
+        tab.evaluate("() => window.allow()")
+        tab.wait_for_function("() => window.given?.getTracks().every((track) => track.readyState === 'ended')")
+        tab.evaluate("() => window.atOnce()")
+        talking(tab)
+        choose_another_microphone(tab)
+        tab.click(STOP)
+        tab.evaluate("() => window.atOnce()")
+        talking(tab)
+        tab.evaluate("() => window.refuse('NotAllowedError')")
+        painted = figures(tab)["painted"]
+        tab.wait_for_function(f"() => {PLAYER}.figures.painted > {painted} + 20")
+        paced.stop(tab)
+
+
+FRAME_CALLS = """{
+  const own = HTMLVideoElement.prototype.requestVideoFrameCallback;
+  window.awaited = 0;
+  HTMLVideoElement.prototype.requestVideoFrameCallback = function (act) {
+    window.awaited++;
+    return own.call(this, (...values) => { window.awaited--; act(...values); });
+  };
+}"""
+
+
+@pytest.mark.parametrize("player", ["webcodecs", "mse"])
+def test_a_conversation_that_ended_leaves_nothing_at_work(paced: App, player: str) -> None:
+    with browser_page(paced.turns) as tab:
+        tab.add_init_script(FRAME_CALLS)
+        open_tab(tab, paced.address + f"?player={player}")
+        for _ in range(3):
+            talking(tab)
+            tab.wait_for_function(f"() => {PLAYER}.figures.painted > 5 && {PLAYER}.now() > 0.2")
+            assert tab.evaluate("() => window.awaited") == (player == "mse")
+            tab.click(STOP)
+            tab.wait_for_function(f"() => {PAGE}.audio.state === 'suspended'")
+        talking(tab)
+        paced.stop(tab)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
@@ -16,7 +18,7 @@ import pytest
 import websockets
 
 from flashtalk.config_app import LiveConfig
-from flashtalk.errors import Overloaded, SessionClosed
+from flashtalk.errors import EngineError, Overloaded, SessionClosed
 from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live.outbox import Outbox
 from flashtalk.ui.live.pace import Pace
@@ -137,6 +139,76 @@ def test_who_leaves_the_line_gives_up_the_place_and_who_comes_back_to_it_is_told
         returned.detach(box)
         in_line(0)
         wait_until(lambda: returned.ended, 5)
+
+
+def test_who_comes_back_in_the_last_moment_is_heard(page: Page) -> None:
+    """The grace ends while the browser's order lies there and nobody has looked at it yet."""
+    sessions = LiveSessions(page.house, LiveConfig(keep_s=0.3))
+    session, box = heard(sessions.open(ABOUT, "page", Asker("anna"))), Outbox(asyncio.new_event_loop(), **WINDOW)
+
+    class Woken(threading.Event):
+        came = False
+
+        def wait(self, _timeout_s: float | None = None) -> bool:
+            time.sleep(0.4)
+            if not self.came:
+                session.attach(box, FramePacker)
+            self.came = True
+            return True
+
+    session._woken = Woken()
+    assert session._outbox is not None
+    session.detach(session._outbox)
+    wait_until(lambda: session._outbox is box or box._closed or session.ended, 5)
+    assert not session.ended
+    assert session._outbox is box
+    sessions.close()
+
+
+def test_who_comes_back_to_a_conversation_that_ends_is_told_so() -> None:
+    """Before and after its thread looked at its orders for the last time."""
+    opening, go = threading.Event(), threading.Event()
+
+    class Client:
+        def open(self, *_: object, **__: object) -> None:
+            opening.set()
+            go.wait(5)
+            raise SessionClosed("enough")
+
+    first, before, after = (Outbox(asyncio.new_event_loop(), **WINDOW) for _ in range(3))
+    session = LiveSession(Client(), LiveConfig(), Pace([{}]), ABOUT)  # type: ignore[arg-type]
+    session.attach(first, FramePacker)
+    assert opening.wait(5)
+    session.attach(before, FramePacker)
+    go.set()
+    assert session.join(5)
+    session.attach(after, FramePacker)
+    assert [box._closed for box in (first, before, after)] == [True] * 3
+
+
+def test_no_seat_is_held_for_pictures_that_cannot_be_packed(page: Page) -> None:
+    def make_packer(*_: object) -> FramePacker:
+        raise EngineError("no encoder today", code="encode")
+
+    session = LiveSession(page.house, LiveConfig(), Pace([{}]), ABOUT)
+    used = page.house.status().seats_used
+    told = Outbox(asyncio.new_event_loop(), **WINDOW)
+    session.attach(told, make_packer)
+    assert session.join(5)
+    assert [json.loads(str(one.data))["code"] for one in told._waiting] == ["encode"]
+    wait_until(lambda: page.house.status().seats_used == used, 3)
+
+
+def test_a_program_is_told_what_keeps_the_pictures_coming(page: Page) -> None:
+    with page.visitor() as visitor:
+        said = visitor.call(page.function("open_live"), [None, "omar", "", "webcodecs"])
+    found = re.search(r'"layout": (\{(?:[^{}]|\{[^{}]*\})*\})', said)
+    assert found, said
+    layout = json.loads(found[1])
+    assert "{type: report, received_s:" in layout["report"]
+    assert f" {LiveConfig.max_unsent_s:g} s " in layout["report"]
+    assert "{type: ping, at:" in layout["ping"]
+    assert f" {LiveConfig.vanish_s:g} s" in layout["ping"]
 
 
 def test_who_interrupts_without_end_ends_all_the_same(page: Page) -> None:

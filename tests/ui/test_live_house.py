@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from flashtalk.config_file import load_config
 from flashtalk.ui.live.messages import Kind
 from tests.ui.live_house import SIZE_PX, PacedHouse
-from tests.ui.live_kit import RATE, Talker, live_server, talk
+from tests.ui.live_kit import GOOD, RATE, Talker, live_server, talk, wait_until
 
 COMPUTE_S = 0.2
 OWN_S = 0.1
@@ -50,6 +51,39 @@ def lateness() -> Iterator[list[float]]:
 
 def voice(seconds: float) -> np.ndarray:
     return (0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.2)).astype(np.float32)
+
+
+def test_a_cheaper_stream_takes_the_place_of_a_slow_one_in_a_full_house() -> None:
+    """Each conversation that is too slow goes down, nobody in line comes between, no second of the clock is lost."""
+    cost_s = [1.0]
+    few = {"stream.width": SIZE_PX, "stream.height": SIZE_PX, "stream.steps": 4, "serving.seats": 2, "serving.line": 1}
+    with PacedHouse(load_config("cpu", few), lambda: cost_s[0]) as house, live_server(house) as server:
+
+        async def act(talker: Talker) -> None:
+            await talker.until(lambda: [r["steps"] for r in talker.words("ready")] == [4, 2], 60)
+            await talker.until(lambda: talker.of(Kind.PICTURE, epoch=2), 60)
+
+        def wait(_place: int) -> None:
+            if leave.is_set():
+                raise InterruptedError
+
+        leave = threading.Event()
+        with ThreadPoolExecutor(3) as pool:
+            talks = [pool.submit(talk, server, act, token=f"{name}: {GOOD}") for name in ("anna", "bruno")]
+            wait_until(lambda: house.status().seats_used == 2, 20)
+            in_line = pool.submit(house.open, np.zeros((64, 64, 3), np.uint8), on_place=wait)
+            wait_until(lambda: house.status().queue_length == 1, 20)
+            talkers = [one.result(120) for one in talks]
+            assert not in_line.done()
+            leave.set()
+            with pytest.raises(InterruptedError):
+                in_line.result(20)
+    for talker in talkers:
+        assert not talker.words("error")
+        assert [notice["code"] for notice in talker.words("notice") if notice["code"] != "too_slow"] == ["slower"]
+        again = talker.words("epoch")[1]
+        assert again["reason"] == "open"
+        assert again["at_s"] == pytest.approx(max(c["end_s"] for c in talker.words("chunk") if c["epoch"] == 1))
 
 
 def test_from_a_chunks_last_sample_to_its_first_picture_is_its_making_and_hardly_more(house: PacedHouse) -> None:

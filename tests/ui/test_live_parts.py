@@ -18,7 +18,7 @@ from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live import messages
 from flashtalk.ui.live.messages import Kind, media, say
 from flashtalk.ui.live.outbox import Outbox
-from flashtalk.ui.live.pace import Pace
+from flashtalk.ui.live.pace import Footing, Pace
 from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.quiet import QuietGate
 from flashtalk.ui.live.timeline import GAP_S, SLACK_S, TICK_S, Timeline
@@ -167,16 +167,24 @@ def in_loop(act):
     return asyncio.run(run())
 
 
+def all_that_waits(box: Outbox) -> list[messages.Outgoing]:
+    """Taken by a browser that reports each piece."""
+    taken = []
+    while (message := box._take_now()) is not None:
+        box.received(message.end_s)
+        taken.append(message)
+    return taken
+
+
 def test_a_slow_browser_loses_whole_groups_of_pictures_and_no_sound() -> None:
     async def act(box: Outbox) -> None:
+        taken = []
         for chunk in range(40):
             for index, message in enumerate(group(chunk, 1.12 * (chunk + 1))):
                 box.put(message)
                 if (chunk, index) == (38, 10):  # it catches up in the middle of a group, which stays left out
-                    box.received(38 * 1.12)
-        box.received(1000.0)
+                    taken += all_that_waits(box)
         box.close()
-        taken = []
         while (message := await box.take()) is not None:
             taken.append(message)
         sounds = [m for m in taken if m.kind is Kind.SOUND]
@@ -221,6 +229,43 @@ def test_beyond_the_window_media_waits_until_it_is_acknowledged_and_words_do_not
         assert last.end_s <= 2.24 + 1e-9
         box.received(1.12)
         assert (await asyncio.wait_for(box.take(), 1.0)).kind is not None
+
+    in_loop(act)
+
+
+def test_who_comes_back_late_in_a_conversation_is_not_behind_by_all_of_it() -> None:
+    async def act(box: Outbox) -> None:
+        box.put(say("ready"))
+        box.restart(600.0)
+        box.put(say("epoch"))
+        for message in group(0, 601.12):
+            box.put(message)
+        assert not box.gave_up
+        assert box.behind_s == pytest.approx(1.12)
+        taken = all_that_waits(box)
+        assert sum(m.kind is Kind.PICTURE for m in taken) == 28
+        box.restart(600.56)  # an interrupt: what was reported lies behind it
+        assert box.behind_s == pytest.approx(0.0)
+
+    in_loop(act)
+
+
+def test_a_report_of_an_earlier_conversation_opens_no_window() -> None:
+    """A page whose conversation was lost goes on with a new one, and said before it heard of it what it had."""
+
+    async def act(box: Outbox) -> None:
+        box.received(600.0)
+        box.restart(0.0)
+        box.put(say("epoch"))
+        box.received(600.0)
+        for chunk in range(40):
+            for message in group(chunk, 1.12 * (chunk + 1)):
+                box.put(message)
+        while (message := box._take_now()) is not None:
+            last_s = message.end_s
+        assert last_s < 2.0 + 1.12 + 1e-9
+        assert box.behind_s > 40.0
+        assert box.pictures_dropped > 30 * 28
 
     in_loop(act)
 
@@ -296,14 +341,30 @@ def test_numbers_are_numbers(value: object) -> None:
 
 def test_three_slow_chunks_in_a_row_lead_to_the_next_rung_and_calm_leads_back() -> None:
     pace = Pace([{}, {"steps": 2}], since_s=0.0)
-    assert [pace.must_go_down(c, 1.12, 0.0, 1.0) for c in (1.1, 1.1, 0.5, 1.1, 1.1)] == [False] * 5
-    assert pace.must_go_down(1.1, 1.12, 0.0, 1.0)
-    assert pace.changes == {"steps": 2}
-    assert not any(pace.must_go_down(2.0, 1.12, 2.0, 1.0) for _ in range(9))  # there is nothing below
+    talk = Footing(pace)
+    assert talk.take() == {}
+    assert [talk.must_go_down(c, 1.12, 0.0, 1.0) for c in (1.1, 1.1, 0.5, 1.1, 1.1)] == [False] * 5
+    assert talk.must_go_down(1.1, 1.12, 0.0, 1.0)
+    assert talk.take() == {"steps": 2}
+    assert not any(talk.must_go_down(2.0, 1.12, 2.0, 1.0) for _ in range(9))  # there is nothing below
     pace.begin(100.0)
     assert pace.rung == 1
     pace.begin(1000.0)
     assert pace.rung == 0
+
+
+def test_every_slow_conversation_goes_down_each_by_its_own_count_and_none_below_the_ladder() -> None:
+    pace = Pace([{}, {"steps": 2}], since_s=0.0)
+    talks = [Footing(pace) for _ in range(4)]
+    for talk in talks:
+        talk.take()
+    slow = (2.0, 1.12, 0.0, 1.0)
+    assert [talk.must_go_down(*slow) for talk in talks] == [False] * 4, "one late chunk of each is no three of one"
+    assert [talk.must_go_down(*slow) for talk in talks[:3]] == [False] * 3
+    assert [talk.must_go_down(*slow) for talk in talks[:3]] == [True] * 3
+    assert pace.rung == 1
+    assert [talk.take() for talk in talks[:3]] == [{"steps": 2}] * 3
+    assert not talks[3].must_go_down(0.2, 1.12, 0.0, 1.0), "who keeps up stays"
 
 
 def test_a_brought_portrait_is_found_by_its_owner_only_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

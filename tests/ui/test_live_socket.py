@@ -209,6 +209,33 @@ def test_a_dropped_socket_comes_back_to_its_conversation(server: Server) -> None
     assert pictures[0].at_s - epoch["got_s"] < 1.0
 
 
+@pytest.mark.parametrize("keeps_its_stream", [True, False])
+def test_who_comes_back_after_ten_minutes_of_talk_goes_on(server: Server, keeps_its_stream: bool) -> None:
+    """Far beyond what a browser may be behind. The stream is there, or the engine was lost meanwhile."""
+
+    async def act(talker: Talker) -> None:
+        await talker.until(lambda: len(talker.words("stages")) >= 2 or talker.closed)
+
+    key = talk(server, act).words("ready")[0]["key"]
+    session = server.sessions.find(key, "anna: " + GOOD)
+    assert session
+
+    def ten_minutes_later() -> None:
+        session._clock_s += 600
+        session._run._clock_s += 600  # type: ignore[union-attr]
+        if not keeps_its_stream:
+            session._drop_run()
+
+    session._order(ten_minutes_later)
+    wait_until(lambda: session._clock_s > 600 and not session._orders, 5)
+    after = talk(server, act, resume=key)
+    assert after.closed != VANISHED
+    epoch = after.words("epoch")[0]
+    assert epoch["reason"] == ("resume" if keeps_its_stream else "open")
+    assert epoch["at_s"] > 600
+    assert after.of(Kind.PICTURE)[0].pts_s == pytest.approx(epoch["at_s"])
+
+
 def test_a_key_in_other_hands_opens_another_conversation(server: Server) -> None:
     async def act(talker: Talker) -> None:
         await talker.until(lambda: talker.words("epoch"))
@@ -300,8 +327,9 @@ def test_a_browser_that_acknowledges_nothing_gets_few_pictures_and_the_server_ke
 
         async def act(talker: Talker) -> None:
             await talker.speak(voice(7.0))
-            await talker.say("report", received_s=100.0)
-            await talker.until(lambda: len(talker.of(Kind.SOUND)) >= 6)
+            while len(talker.of(Kind.SOUND)) < 6:
+                await talker.say("report", received_s=100.0)
+                await asyncio.sleep(0.1)
 
         talker = talk(server, act, lazy=True)
     sounds, pictures = talker.of(Kind.SOUND), talker.of(Kind.PICTURE)

@@ -11,9 +11,10 @@ from flashtalk.ui.live.route import STATIC
 from tests.ui.live_twin import node
 
 
-def line(opens: list[int | None], until_s: float) -> dict[str, Any]:
+def line(opens: list[int | None], until_s: float, dismissed_ms: int | None = None) -> dict[str, Any]:
     """See wire_script.mjs."""
-    asked = json.dumps({"script": str(STATIC / "wire.js"), "opens": opens, "until_ms": 1000 * until_s})
+    times = {"opens": opens, "until_ms": 1000 * until_s, "dismissed_ms": dismissed_ms}
+    asked = json.dumps({"script": str(STATIC / "wire.js"), **times})
     program = Path(__file__).with_name("wire_script.mjs")
     done = subprocess.run([node(), str(program)], input=asked, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -34,3 +35,12 @@ def test_a_try_that_hangs_is_given_up_for_the_next_one_and_all_of_them_after_hal
 def test_a_network_that_is_there_again_is_found() -> None:
     told = line([100, None, None, 500], 40)
     assert [name for _, name in told["states"] if name == "open"][:2] == ["open", "open"]
+
+
+def test_a_conversation_that_sends_the_page_away_each_time_is_left_in_peace_and_given_up() -> None:
+    told = line([100] * 200, 60, dismissed_ms=50)
+    tries = told["sockets"]
+    assert len(tries) < 20
+    assert tries[-1] - tries[-2] >= 2500, "each try waits longer than the one before"
+    assert told["states"][-1][1] == "over"
+    assert told["states"][-1][0] < 40_000

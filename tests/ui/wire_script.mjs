@@ -1,9 +1,10 @@
-// The live page's line on a clock of the test's own: node wire_script.mjs < {script, opens, until_ms} > {sockets, states}
+// The live page's line on a clock of the test's own: node wire_script.mjs < {script, opens, until_ms, dismissed_ms} > {sockets, states}
 // `opens`: for each socket in turn, after how many milliseconds it opens; null: never. An open one says nothing.
+// `dismissed_ms`: after so long the other side closes each that is open, as one that is too far behind; null: never.
 
 import { readFileSync } from "node:fs";
 
-const { script, opens, until_ms: until } = JSON.parse(readFileSync(0, "utf8"));
+const { script, opens, until_ms: until, dismissed_ms: dismissed } = JSON.parse(readFileSync(0, "utf8"));
 let time = 0;
 const due = [], sockets = [], states = [];
 const later = (act, wait, every) => { due.push({ act, at: time + wait, every }); return due.at(-1); };
@@ -18,7 +19,13 @@ globalThis.WebSocket = class {
     this.bufferedAmount = 0;
     sockets.push(time);
     const wait = opens[sockets.length - 1] ?? null;
-    if (wait !== null) setTimeout(() => { if (this.readyState === 0) { this.readyState = 1; this.onopen(); } }, wait);
+    if (wait !== null) setTimeout(() => this.opens(), wait);
+  }
+  opens() {
+    if (this.readyState !== 0) return;
+    this.readyState = 1;
+    this.onopen();
+    if (dismissed !== null) setTimeout(() => { this.close(); this.onclose?.({ code: 4408 }); }, dismissed);
   }
   send() {}
   close() { this.readyState = 3; }

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from flashtalk.config_app import LiveConfig
 from flashtalk.errors import InputError
 from flashtalk.ui.components import AGREED, PortraitInput
 from flashtalk.ui.context import UiContext
@@ -23,6 +24,10 @@ LAYOUT = {
     "down": "u8 kind, u8 flags, u16 epoch, u32 number, f64 seconds; then what the kind says",
     "kinds": {str(kind.value): kind.name.lower() for kind in Kind},
     "order": "little endian; text messages are JSON with a type; {type: bye} ends",
+    "report": "{type: report, received_s: end of the media that came, in seconds}, several times a second; "
+    f"media goes {LiveConfig.max_unsent_s:g} s beyond what was reported and then waits",
+    "ping": "{type: ping, at: any number}, which pong brings back; a socket that says nothing at all, neither report "
+    f"nor microphone nor ping, is closed after {LiveConfig.vanish_s:g} s",
 }
 
 

@@ -9,12 +9,34 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from typing import Protocol
 
 from flashtalk.ui.live.messages import Kind, Outgoing
 
 _SAME_S = 0.001
 _MOST_WAITING, _MOST_BEHIND_S = 2000, 60.0
 """Messages, media: whoever does not take so much does not listen."""
+
+
+class Sink(Protocol):
+    """Where a session's messages go: Outbox for our socket, live/plain.py for Gradio's video."""
+
+    @property
+    def pictures_dropped(self) -> int:
+        """Pictures that a slow browser did not get."""
+
+    @property
+    def behind_s(self) -> float:
+        """Media that the browser does not have yet."""
+
+    def put(self, message: Outgoing) -> None:
+        """One message."""
+
+    def restart(self, at_s: float) -> None:
+        """What waits and lies behind `at_s` is not wanted any more."""
+
+    def close(self) -> None:
+        """No more will come."""
 
 
 class Outbox:
@@ -48,16 +70,19 @@ class Outbox:
         self._rouse()
 
     def received(self, end_s: float) -> None:
-        """The browser has everything up to `end_s`."""
+        """The browser has everything up to `end_s`; what was not sent yet it may have of an earlier conversation."""
         with self._lock:
-            self._received_s = max(self._received_s, end_s)
+            self._received_s = max(self._received_s, min(end_s, self._sent_s))
         self._rouse()
 
     def restart(self, at_s: float) -> None:
-        """A new run begins at `at_s`: media that waits and lies behind it will never be played."""
+        """A new run begins at `at_s`: media that waits and lies behind it will never be played.
+
+        To a connection that got nothing yet the clock begins there, however long the conversation is already.
+        """
         with self._lock:
             self._waiting = deque(m for m in self._waiting if m.kind is None or m.end_s < at_s + _SAME_S)
-            self._received_s = min(self._received_s, at_s)
+            self._received_s = min(self._received_s, at_s) if self._put_s else at_s
             self._sent_s = self._put_s = at_s
             self._skipping = False
 

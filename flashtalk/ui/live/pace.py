@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,31 +32,45 @@ def rungs(client: Client, first_chunk_frames: int) -> list[dict[str, Any]]:
 
 @dataclass
 class Pace:
-    """Where on the ladder the sessions of one client stand: what was too slow for one is too slow for the next."""
+    """Where on the ladder conversations of one client begin: what was too slow for one is too slow for the next."""
 
     ladder: list[dict[str, Any]]
     rung: int = 0
-    late: int = 0
     since_s: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, now_s: float) -> None:
         """A conversation begins; after a while without trouble it tries one rung better."""
-        if self.rung and now_s - self.since_s > TRY_AGAIN_S:
-            self.rung, self.late, self.since_s = self.rung - 1, 0, now_s
+        with self._lock:
+            if self.rung and now_s - self.since_s > TRY_AGAIN_S:
+                self.rung, self.since_s = self.rung - 1, now_s
 
-    @property
-    def changes(self) -> dict[str, Any]:
-        """Stream settings of the present rung."""
-        return self.ladder[self.rung]
+    def is_below(self, rung: int, now_s: float) -> bool:
+        """One of them is too slow on `rung`: whether there is a cheaper one, on which the next will begin as well."""
+        with self._lock:
+            if self.rung <= rung < len(self.ladder) - 1:
+                self.rung, self.since_s = rung + 1, now_s
+            return self.rung > rung
+
+
+@dataclass
+class Footing:
+    """Where one conversation stands on that ladder: the rung of its stream, and how many chunks were late in a row."""
+
+    pace: Pace
+    rung: int = 0
+    late: int = 0
+
+    def take(self) -> dict[str, Any]:
+        """Settings for a new stream, on the rung where all begin now."""
+        self.rung, self.late = self.pace.rung, 0
+        return self.pace.ladder[self.rung]
 
     def must_go_down(self, compute_s: float, duration_s: float, overdue_s: float, now_s: float) -> bool:
-        """After a chunk: whether a new stream is needed, on the next rung. overdue_s: see live/run.py."""
+        """After a chunk: whether a new stream is needed, on a cheaper rung. overdue_s: see live/run.py."""
         slow = compute_s > BUSY * duration_s or overdue_s > duration_s
         self.late = self.late + 1 if slow else 0
-        if self.late < _LATE_CHUNKS or self.rung + 1 >= len(self.ladder):
-            return False
-        self.rung, self.late, self.since_s = self.rung + 1, 0, now_s
-        return True
+        return self.late >= _LATE_CHUNKS and self.pace.is_below(self.rung, now_s)
 
 
 def _checked(client: Client, changes: dict[str, Any]) -> StreamConfig | None:

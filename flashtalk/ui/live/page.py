@@ -107,6 +107,10 @@ STATUS: dict[str, Pair] = {
         "The microphone was taken away. Choose another one and press Start.",
         "麦克风已断开。请选择其他麦克风后重新开始。",
     ),
+    "microphone_kept": (
+        "That microphone cannot be used now; the conversation goes on as before.",
+        "该麦克风现在无法使用，对话照旧继续。",
+    ),
     "no_loudspeaker": (
         "The browser found no loudspeaker. Plug in a loudspeaker or headphones and press Start.",
         "未找到扬声器。请接入扬声器或耳机后重新开始。",

@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from flashtalk.errors import FlashTalkError, SessionClosed, WorkerLost
 from flashtalk.serving.protocol import Client, Stream
 from flashtalk.types import VideoChunk
 from flashtalk.ui.live.messages import Kind, Outgoing, say
-from flashtalk.ui.live.pace import Pace
+from flashtalk.ui.live.outbox import Sink
+from flashtalk.ui.live.pace import Footing, Pace
 from flashtalk.ui.live.pictures import CODEC, FramePacker, Packer
 from flashtalk.ui.live.run import Run
 
@@ -33,27 +34,6 @@ _PIECES_KEPT = 500
 _NOTICE_S = 3.0
 _MOST_ORDERS = 16
 MakePacker = Callable[[StreamConfig, LiveConfig], Packer]
-
-
-class Sink(Protocol):
-    """Where a session's messages go: live/outbox.py for our socket, live/plain.py for Gradio's video."""
-
-    @property
-    def pictures_dropped(self) -> int:
-        """Pictures that a slow browser did not get."""
-
-    @property
-    def behind_s(self) -> float:
-        """Media that the browser does not have yet."""
-
-    def put(self, message: Outgoing) -> None:
-        """One message."""
-
-    def restart(self, at_s: float) -> None:
-        """What waits and lies behind `at_s` is not wanted any more."""
-
-    def close(self) -> None:
-        """No more will come."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,8 @@ class LiveSession:
 
     def __init__(self, client: Client, settings: LiveConfig, pace: Pace, visitor: Visitor) -> None:
         self.key = secrets.token_urlsafe(32)
-        self._client, self._settings, self._pace, self._visitor = client, settings, pace, visitor
+        self._client, self._settings, self._visitor = client, settings, visitor
+        self._footing = Footing(pace)
         self._orders: deque[Callable[[], None]] = deque()
         self._pieces: deque[tuple[np.ndarray, int]] = deque(maxlen=_PIECES_KEPT)
         self._woken = threading.Event()
@@ -92,6 +73,8 @@ class LiveSession:
     def attach(self, outbox: Sink, make_packer: MakePacker) -> None:
         """A browser listens from now on; one that listened before is let go."""
         self._order(lambda: self._attach(outbox, make_packer))
+        if self._closing:
+            outbox.close()  # the thread may have obeyed its last order
 
     def detach(self, outbox: Sink) -> None:
         """The browser is gone; the session waits for it."""
@@ -146,6 +129,8 @@ class LiveSession:
         finally:
             self._closing = True
             self._drop_run()
+            with suppress(FlashTalkError):
+                self._obey()  # a browser that came back in the last moment is let go, too
             if self._outbox:
                 self._outbox.close()
 
@@ -199,7 +184,7 @@ class LiveSession:
         self._end_if_alone()
 
     def _end_if_alone(self) -> None:
-        if self._outbox is None and time.monotonic() - self._alone_since_s > self._settings.keep_s:
+        if self.alone and time.monotonic() - self._alone_since_s > self._settings.keep_s:
             self._closing = True
 
     def _listen(self, run: Run) -> None:
@@ -214,20 +199,26 @@ class LiveSession:
             self._notice("too_slow", "This machine cannot keep up; some words are left out.")
         run.feed(run.timeline.fill(now_s), now_s)
 
-    def _open(self) -> Run:
-        """A stream on the present rung. Waits for a seat, and for a worker that restarts."""
-        stream = self._open_stream()
-        packer = self._make_packer(stream.config, self._settings)
-        self._generation, self._recovering = self._client.status().generation, False
-        self._pieces.clear()
-        now_s = time.monotonic()
-        clock_s, burst_s = self._clock_s, self._visitor.burst_s
-        run = self._run = Run(stream, packer, clock_s=clock_s, base=self._number, now_s=now_s, burst_s=burst_s)
+    def _open(self, instead: Stream | None = None) -> Run:
+        """A stream on the present rung; waits for a seat, and for a worker that restarts. instead: see Client.open."""
+        stream = self._open_stream(instead)
+        try:
+            run = self._run = self._run_of(stream)
+        except BaseException:
+            stream.close()
+            raise
         self._say_ready(run)
         self._new_epoch(run, "open")
         return run
 
-    def _open_stream(self) -> Stream:
+    def _run_of(self, stream: Stream) -> Run:
+        packer = self._make_packer(stream.config, self._settings)
+        self._generation, self._recovering = self._client.status().generation, False
+        self._pieces.clear()
+        now_s, burst_s = time.monotonic(), self._visitor.burst_s
+        return Run(stream, packer, clock_s=self._clock_s, base=self._number, now_s=now_s, burst_s=burst_s)
+
+    def _open_stream(self, instead: Stream | None) -> Stream:
         give_up_s = time.monotonic() + self._settings.keep_s
         while True:
             try:
@@ -236,7 +227,8 @@ class LiveSession:
                     prompt=self._visitor.prompt,
                     realtime=True,
                     on_place=self._stand_in_line,
-                    **self._pace.changes,
+                    instead=instead,
+                    **self._footing.take(),
                 )
             except WorkerLost:
                 if time.monotonic() > give_up_s or self._closing:
@@ -268,9 +260,15 @@ class LiveSession:
             self._listen(run)
         self._say_stages(run, chunk, waited_s, encode_s)
         compute_s = chunk.timings_s.get("total", waited_s)
-        if self._pace.must_go_down(compute_s, chunk.duration_s, run.overdue_s, began_s):
-            self._drop_run()
-            self._notice("slower", "The picture is simplified so that it keeps up with you.")
+        if self._footing.must_go_down(compute_s, chunk.duration_s, run.overdue_s, began_s):
+            self._go_down(run)
+
+    def _go_down(self, run: Run) -> None:
+        """A cheaper stream in the place of this one: nobody in line comes between."""
+        self._run = None
+        with run.stream:
+            self._open(run.stream)
+        self._notice("slower", "The picture is simplified so that it keeps up with you.")
 
     def _drop_run(self) -> None:
         if self._run:

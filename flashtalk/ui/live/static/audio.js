@@ -8,23 +8,23 @@ const PATIENCE_MS = 5000;
 /** Made by a click (browsers want one before any sound). Raises NoLoudspeaker. */
 export async function openAudio() {
   const context = new AudioContext({ latencyHint: "interactive" });
-  await started(context);
+  try {
+    await wake(context);
+  } catch (error) {
+    context.close();
+    throw error;
+  }
   await context.audioWorklet.addModule(new URL("capture-worklet.js", HERE));
   await context.audioWorklet.addModule(new URL("playback-worklet.js", HERE));
   return context;
 }
 
-/** Without a loudspeaker Firefox waits for one, and never says so. */
-async function started(context) {
+/** One that sleeps between conversations goes on. Without a loudspeaker Firefox waits for one, and never says so. */
+export async function wake(context) {
   const silent = new Promise((_, refuse) => {
     setTimeout(() => refuse(new DOMException("no loudspeaker", "NoLoudspeaker")), PATIENCE_MS);
   });
-  try {
-    await Promise.race([context.resume(), silent]);
-  } catch (error) {
-    context.close();
-    throw error;
-  }
+  await Promise.race([context.resume(), silent]);
 }
 
 /** Microphones that may be chosen; their names are empty until one was allowed. */
@@ -68,10 +68,12 @@ export class Ear {
     this.use(source, () => { source.onended = null; });
   }
 
+  /** A microphone that is allowed only after `close` is let go at once. */
   use(source, letGo) {
     this.letGo();
-    source.connect(this.node);
     this.letGo = () => { source.disconnect(); letGo(); };
+    if (this.closed) this.letGo();
+    else source.connect(this.node);
   }
 
   mute(muted) {
@@ -79,7 +81,9 @@ export class Ear {
   }
 
   close() {
+    this.closed = true;
     this.node.port.onmessage = null;
+    this.node.port.postMessage({ end: true });
     this.letGo();
   }
 }
@@ -119,6 +123,7 @@ export class SoundQueue {
 
   close() {
     this.node.port.onmessage = null;
+    this.node.port.postMessage({ do: "end" });
     this.node.disconnect();
   }
 }

@@ -16,8 +16,11 @@ class Capture extends AudioWorkletProcessor {
     this.filled = 0;
     this.count = 0;
     this.peak = 0;
-    this.muted = false;
-    this.port.onmessage = (event) => { this.muted = event.data.muted; };
+    this.muted = this.ended = false;
+    this.port.onmessage = ({ data }) => {
+      if (data.end) this.ended = true;
+      else this.muted = data.muted;
+    };
   }
 
   process(inputs) {
@@ -28,7 +31,7 @@ class Capture extends AudioWorkletProcessor {
       this.position += this.step;
     }
     this.forget();
-    return true;
+    return !this.ended;
   }
 
   append(block) {

@@ -39,12 +39,10 @@ export class Conversation {
   /** `sample`: the address of a voice that speaks in place of the microphone `device`. */
   async open(kind, hello, { device, sample }) {
     const problem = (text) => this.page.fail("player", text);
+    this.device = device;
     if (sample) await this.ear.useSample(sample, SAMPLE_ROUNDS, () => this.page.stop("sample_over"));
     else await this.listenTo(device);
-    if (this.closed) {
-      this.ear.close();
-      return;
-    }
+    if (this.closed) return;
     this.player = kind === FramePlayer
       ? new FramePlayer(this.page.canvas, new SoundQueue(this.audio), problem)
       : new SegmentPlayer(this.page.video, problem);
@@ -60,8 +58,10 @@ export class Conversation {
     this.stayAwake();
   }
 
+  /** The device that was heard before stays if this one is refused. */
   async listenTo(device) {
     await this.ear.useMicrophone(device, () => this.page.fail("microphone_gone"));
+    this.device = device;
   }
 
   speak({ first, at, peak, samples }) {

@@ -6,6 +6,7 @@ import { PICTURE, SOUND } from "./wire.js";
 const DECODE_AHEAD_S = 0.6;
 const LATE_S = 0.3;
 const EARLY_S = 0.008;
+const SAME_S = 0.1;
 
 export class FramePlayer {
   static name = "webcodecs";
@@ -22,7 +23,7 @@ export class FramePlayer {
     this.queue = queue;
     this.onProblem = onProblem;
     this.epoch = -1;
-    this.receivedS = 0;
+    this.receivedS = this.soundS = 0;
     this.figures = { painted: 0, late: 0, firstAt: 0, skews: [] };
     this.coded = [];
     this.ready = [];
@@ -31,26 +32,31 @@ export class FramePlayer {
 
   setup({ codec, width, height, sample_rate: rate }) {
     this.rate = rate;
-    this.codec = codec;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    if (this.decoder && codec === this.codec) return;
+    this.codec = codec;
     this.resetDecoder();
   }
 
-  /** A new run of chunks from second `at` on. After an interrupt what lies before it plays on. */
+  /** A new run of chunks from second `at` on. What lies before it plays on after an interrupt, and where a stream is
+   * opened that goes on at the end of the sound that came. */
   begin(epoch, at, reason) {
+    const goesOn = reason === "interrupt" || (reason === "open" && Math.abs(at - this.soundS) < SAME_S);
     this.epoch = epoch;
     this.receivedS = Math.min(this.receivedS, at);
-    if (reason !== "interrupt") {
-      this.clear();
-      this.queue.restart(at);
-    }
+    this.soundS = at;
+    if (goesOn) return;
+    this.clear();
+    this.queue.restart(at);
   }
 
   take(message) {
     if (message.epoch !== this.epoch) return;
     if (message.kind === SOUND) {
+      const samples = new Int16Array(message.data.slice().buffer);
       this.receivedS = Math.max(this.receivedS, message.pts);
-      this.queue.put(message.pts, new Int16Array(message.data.slice().buffer), this.rate);
+      this.soundS = message.pts + samples.length / this.rate;
+      this.queue.put(message.pts, samples, this.rate);
     } else if (message.kind === PICTURE) {
       this.receivedS = Math.max(this.receivedS, message.pts + 0.04);
       this.coded.push(message);
@@ -61,6 +67,7 @@ export class FramePlayer {
   /** Nothing after second `at` is shown or heard, and nothing at all is heard from now on. */
   cut(at) {
     this.epoch = -1;
+    this.soundS = Math.min(this.soundS, at);
     this.queue.cut(at);
     this.coded = this.coded.filter((message) => message.pts < at - 0.001);
     this.ready = this.ready.filter((picture) => keepBefore(picture, at));
@@ -110,7 +117,8 @@ export class FramePlayer {
     if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
     this.decoder = new VideoDecoder({
       output: (picture) => this.ready.push(picture),
-      error: (error) => this.onProblem(String(error)),
+      // A browser takes back a decoder that rests, as of a hidden page; the next picture finds it closed.
+      error: (error) => { if (error.name !== "QuotaExceededError") this.onProblem(String(error)); },
     });
     this.decoder.configure({ codec: this.codec, optimizeForLatency: true });
     this.needsKey = true;

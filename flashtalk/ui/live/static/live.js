@@ -1,6 +1,6 @@
 // The microphone tab's elements and words. Started by ui/tabs/microphone.py inside gr.HTML; talking is conversation.js.
 
-import { microphones, openAudio } from "./audio.js";
+import { microphones, openAudio, wake } from "./audio.js";
 import { Conversation, choosePlayer } from "./conversation.js";
 import { Meter } from "./meter.js";
 import { watchOwnFace } from "./own-face.js";
@@ -78,8 +78,8 @@ class Page {
     const kind = await choosePlayer();
     if (!kind) return this.fail("unsupported");
     this.root.dataset.player = kind.name;
-    this.audio = this.audio || (await openAudio());
-    await this.audio.resume();
+    if (this.audio) await wake(this.audio);
+    else this.audio = await openAudio();
     const conversation = this.conversation = new Conversation(this, this.audio);
     const sample = withSample ? new URL(`live/voices/${this.face.dataset.voice}`, document.baseURI) : null;
     const hello = { token: this.options().token, portrait: this.face.value, prompt: "" };
@@ -93,6 +93,7 @@ class Page {
     const { conversation } = this;
     this.conversation = null;
     if (conversation) conversation.close();
+    if (this.audio) this.audio.suspend();
     clearTimeout(this.noticed);
     this.meter.loud(0);
     this.mark("idle");
@@ -117,12 +118,16 @@ class Page {
     this.devices.value = found.some(({ deviceId }) => deviceId === chosen) ? chosen : "";
   }
 
+  /** One that is refused or busy changes nothing: the list shows again what is heard. */
   async changeMicrophone() {
-    if (!this.conversation) return;
+    const { conversation } = this;
+    if (!conversation) return;
     try {
-      await this.conversation.listenTo(this.devices.value);
-    } catch (error) {
-      this.fail(REFUSALS[error.name] || "microphone_gone");
+      await conversation.listenTo(this.devices.value);
+    } catch {
+      if (this.conversation !== conversation) return;
+      this.devices.value = conversation.device;
+      this.notice({ code: "microphone_kept" });
     }
   }
 

@@ -24,6 +24,7 @@ class Playback extends AudioWorkletProcessor {
     this.lead = FIRST_LEAD_S;
     this.underruns = 0;
     this.blocks = 0;
+    this.ended = false;
     this.restart(0);
     this.port.onmessage = (event) => this[event.data.do](event.data);
   }
@@ -85,6 +86,11 @@ class Playback extends AudioWorkletProcessor {
     this.line = line;
   }
 
+  /** The conversation is over: browsers keep a processor for ever that does not say so. */
+  end() {
+    this.ended = true;
+  }
+
   get buffered() {
     return Math.max(0, (this.line.length - this.position) / this.rate);
   }
@@ -99,7 +105,7 @@ class Playback extends AudioWorkletProcessor {
     if (!this.playing) this.wait(output.length / sampleRate);
     if (this.playing) this.play(output);
     if (this.blocks++ % REPORT_BLOCKS === 0) this.report();
-    return true;
+    return !this.ended;
   }
 
   wait(blockS) {

@@ -8,6 +8,7 @@ const FASTER = 1.15;
 const STEER_MS = 100;
 const ARRIVALS = 3;
 const KEPT_S = 12;
+const SAME_S = 0.1;
 
 export class SegmentPlayer {
   static name = "mse";
@@ -34,10 +35,12 @@ export class SegmentPlayer {
 
   setup() {}
 
+  /** As FramePlayer's, but what came is known by the beginning of its last piece; a gap is left by `steer`. */
   begin(epoch, at, reason) {
+    const goesOn = reason === "interrupt" || (reason === "open" && at > this.receivedS - SAME_S);
     this.epoch = epoch;
     this.receivedS = Math.min(this.receivedS, at);
-    this.seekTo = reason === "interrupt" ? null : at;
+    this.seekTo = goesOn ? null : at;
     this.margins = [];
   }
 
@@ -128,6 +131,7 @@ export class SegmentPlayer {
   }
 
   count(at) {
+    if (this.closed) return;  // the next conversation has the same element
     this.figures.painted++;
     this.figures.firstAt = this.figures.firstAt || at;
     this.video.requestVideoFrameCallback((next) => this.count(next));

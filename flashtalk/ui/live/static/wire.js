@@ -9,6 +9,8 @@ const DEAF_MS = 6000;
 const REFUSED = 4401;
 const OVER = [4000, REFUSED, 4403];
 const CONGESTED_BYTES = 64000;
+/** Words of a conversation that has us; a socket that opens may be closed again before any of them. */
+const WELCOMES = ["ready", "place", "notice"];
 
 /** A media message without its head: {kind, key, epoch, number, pts, data}. */
 export function unpack(buffer) {
@@ -54,10 +56,14 @@ export class Wire {
   greet(socket) {
     this.heardAt = performance.now();
     socket.send(JSON.stringify({ type: "hello", ...this.hello, resume: this.key }));
+    this.handlers.state("open");
+  }
+
+  /** The line is there again: only from here on a loss is a new one. */
+  arrive() {
     if (this.lostAt) this.reconnects++;
     this.lostAt = 0;
     this.tries = 0;
-    this.handlers.state("open");
   }
 
   take(data) {
@@ -68,6 +74,7 @@ export class Wire {
     }
     const message = JSON.parse(data);
     if (message.type === "pong") this.roundTripS = (performance.now() - message.at) / 1000;
+    if (WELCOMES.includes(message.type)) this.arrive();
     if (message.type === "ready") this.key = message.key;
     if (message.type === "error") this.over = true;
     this.handlers.words(message);
