@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from huggingface_hub import snapshot_download
@@ -78,7 +79,7 @@ class Checkpoint:
 def open_checkpoint(config: CheckpointConfig) -> Checkpoint:
     """Find (or download) the folder and check every file against its manifest. Raises CheckpointError."""
     assert config.source is not None, "no checkpoint to open"
-    folder = _local_folder(config.source) or _download(config.source, config.revision)
+    folder = local_folder(config.source) or _download(config.source, config.revision)
     manifest = read_manifest(folder)
     _verify(folder, manifest["files"], config.verify)
     digest = hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
@@ -188,15 +189,20 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _local_folder(source: str) -> Path | None:
+def local_folder(source: str) -> Path | None:
     """The folder, seen from the working directory or beside configs/: what ships is found from anywhere."""
     return next((folder for folder in (Path(source), CONFIG_ROOT.parent / source) if folder.is_dir()), None)
+
+
+def is_commit(revision: str | None) -> TypeGuard[str]:
+    """Whether these are the 40 hex digits of one: what else names weights may change unseen."""
+    return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _download(source: str, revision: str | None) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise CheckpointError(f"no folder '{source}', nor is that the id of a hub repository (owner/name)")
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
+    if not is_commit(revision):
         raise CheckpointError(
             f"'{source}' on the hub needs checkpoint.revision, the 40 hex digits of a commit, so that weights cannot "
             f"change unseen; given: {revision}"

@@ -152,6 +152,9 @@ class ModelConfig:
                 yield f"{left} is {left_value}, but {right} is {right_value}: they must be equal"
 
 
+TRAINED_FPS, TRAINED_SAMPLE_RATE = 25, 16000
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
     """The streaming algorithm: sizes in frames, samples and seconds."""
@@ -160,8 +163,8 @@ class StreamConfig:
     height: int = 256
     fit: Literal["cover", "contain"] = "cover"
     """cover crops the picture (around the face if one is found); contain pads it."""
-    fps: int = 25
-    sample_rate: int = 16000
+    fps: int = TRAINED_FPS
+    sample_rate: int = TRAINED_SAMPLE_RATE
     chunk_frames: int = 33
     motion_frames: int = 5
     first_chunk_frames: int = 33
@@ -186,8 +189,11 @@ class StreamConfig:
 
     def problems(self) -> Iterator[str]:
         """What is wrong, as sentences."""
-        if self.sample_rate % self.fps:
-            yield f"sample_rate {self.sample_rate} must be a multiple of fps {self.fps}"
+        if (self.sample_rate, self.fps) != (TRAINED_SAMPLE_RATE, TRAINED_FPS):
+            yield (
+                f"sample_rate {self.sample_rate} and fps {self.fps} must be {TRAINED_SAMPLE_RATE} and {TRAINED_FPS}: "
+                "so the networks were trained to hear and to move"
+            )
         if not 0 <= self.colour_strength <= 1:
             yield f"colour_strength {self.colour_strength} must lie in 0..1"
         shortest = min(self.chunk_frames, self.first_chunk_frames)
@@ -201,8 +207,9 @@ class StreamConfig:
             yield f"bridge_frames {self.bridge_frames} must lie in 0..{longest}: the next chunk goes on from later ones"
         if self.lookahead_frames < 0:
             yield f"lookahead_frames {self.lookahead_frames} must not be negative"
-        context_frames = self.audio_context_s * self.fps
-        if context_frames != int(context_frames) or context_frames < self.chunk_frames + self.lookahead_frames:
+        context_frames = round(self.audio_context_s * self.fps)
+        is_whole = abs(self.audio_context_s * self.fps - context_frames) < 1e-6
+        if not is_whole or context_frames < self.chunk_frames + self.lookahead_frames:
             yield (
                 f"audio_context_s {self.audio_context_s} must be a whole number of frames and hold a chunk and its "
                 f"look-ahead ({self.chunk_frames + self.lookahead_frames} frames at {self.fps} fps)"
@@ -275,8 +282,8 @@ class Config:
                 f"runtime.attention {self.runtime.attention} does not go around a ring, nor through xDiT's exchange: "
                 f"choose parallel.exchange own and ranks that divide the {heads} heads, or another attention"
             )
-        if self.runtime.decoder == "preview" and self.model.preview_codec is None:
-            yield f"runtime.decoder is preview, but {self.model.name} has no preview_codec"
+        if self.runtime.decoder == "preview" and (self.model.preview_codec is None or self.model.codec.kind != "wan"):
+            yield f"runtime.decoder is preview, but {self.model.name} has no preview_codec beside a codec of kind wan"
         for name in ("chunk_frames", "motion_frames", "first_chunk_frames"):
             if getattr(stream, name) % stride != 1:
                 yield f"stream.{name} {getattr(stream, name)} must be 1 more than a multiple of {stride}"

@@ -250,9 +250,9 @@ class DmdTraining:
     motion_noise_level: float = 0.1
     """Level of `fixed`."""
     motion_loss_weight: float = 0.0
-    """Loss on motion latents (a departure from the paper): the student's own estimate of them towards what was given."""
+    """Loss on motion latents (not in the paper): the student's own estimate of them towards what was given."""
     background_weight: float = 0.0
-    """Pull of still surroundings towards the reference (a departure from the paper)."""
+    """Pull of still surroundings towards the reference (not in the paper)."""
     colour_share: float = 0.5
     """Rollouts with the served colour match at hand-over."""
     ema_decay: float = 0.99

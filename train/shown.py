@@ -5,6 +5,8 @@ Called by train/sizes. All ranks read the same list and deal it out alike, so th
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -62,7 +64,7 @@ def groups_of(config: SftTraining | DmdTraining, world: int, split: str) -> list
 def read_pools(config: SftTraining | DmdTraining, ranks: Ranks, split: str, groups: list[Group]) -> list[ClipPool]:
     """This rank's clips of each group: from the cache, or read and kept there."""
     return [
-        kept_pool(_cached_by_size(config, group), ranks, split, partial(_read, config, ranks, split, group))
+        kept_pool(_cached(config, ranks.world, split, group), ranks, split, partial(_read, config, ranks, split, group))
         for group in groups
     ]
 
@@ -113,10 +115,15 @@ def _check_size(config: SftTraining | DmdTraining, height: int, width: int) -> N
         raise InputError(message, code="clip_size")
 
 
-def _cached_by_size(config: SftTraining | DmdTraining, group: Group) -> SftTraining | DmdTraining:
+def _cached(config: SftTraining | DmdTraining, world: int, split: str, group: Group) -> SftTraining | DmdTraining:
+    """With a cache of its own for these clips, so dealt and cut: another set, or more ranks, finds nothing there."""
     data = _shards_of(config)
-    cache = str(Path(data.cache) / f"{group.width}x{group.height}") if data.cache else None
-    return replace(config, data=replace(data, cache=cache))
+    if not data.cache:
+        return config
+    written = [shard.sha256 for shard in ClipShards(data.folder, split).manifest.shards]
+    dealt = json.dumps([written, group.positions, world, data.chunks, data.voices])
+    name = f"{group.width}x{group.height}-{hashlib.sha256(dealt.encode()).hexdigest()[:12]}"
+    return replace(config, data=replace(data, cache=str(Path(data.cache) / name)))
 
 
 def _shards_of(config: SftTraining | DmdTraining) -> ShardData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -37,5 +38,10 @@ def refuse_useless(given: Mapping[str, object]) -> None:
     if useless:
         beside = f"says nothing beside {mode}" if mode else "needs --ladder"
         raise ConfigError(f"{useless[0]} {beside}; leave it out")
+    endless = [name for name, value in given.items() if isinstance(value, float) and not math.isfinite(value)]
+    if endless:
+        raise ConfigError(f"{endless[0]} {given[endless[0]]}: write a number that ends")
+    if given["--chunks"] and given["--minutes"] is not None:
+        raise ConfigError("--chunks says nothing beside --minutes; leave one of them out")
     if not mode and "," in str(given["--gpus"]):
         raise ConfigError(f"--gpus {given['--gpus']}: several numbers need --ladder")

@@ -82,4 +82,5 @@ def clock_words(seconds: float) -> str:
 
 def peak_memory_bytes() -> int:
     """The most that this process ever held, the GPU's memory included."""
-    return peak_rss_bytes() + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
+    gpus = range(torch.cuda.device_count())
+    return peak_rss_bytes() + sum(torch.cuda.max_memory_allocated(gpu) for gpu in gpus)

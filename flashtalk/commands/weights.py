@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from flashtalk.checkpoint import MANIFEST
+from flashtalk.checkpoint import MANIFEST, is_commit, local_folder
 from flashtalk.config import CheckpointConfig
 
 
@@ -24,15 +23,21 @@ def find_weights(config: CheckpointConfig) -> Weights:
     """Whether the weights that a config names are on this machine. Nothing is downloaded, and no file is verified."""
     if config.source is None:
         return Weights(False, "none named: random, untrained")
-    folder = Path(config.source)
-    if folder.is_dir():
-        if (folder / MANIFEST).is_file():
-            return Weights(False, f"in {config.source}")
-        return Weights(True, f"{config.source} has no {MANIFEST}; run `flashtalk convert` on it")
+    folder = local_folder(config.source)
+    if folder is None:
+        return _on_hub(config.source, config.revision)
+    if (folder / MANIFEST).is_file():
+        return Weights(False, f"in {config.source}")
+    return Weights(True, f"{config.source} has no {MANIFEST}; run `flashtalk convert` on it")
+
+
+def _on_hub(source: str, revision: str | None) -> Weights:
     try:
-        cached = try_to_load_from_cache(config.source, MANIFEST, revision=config.revision)
+        cached = try_to_load_from_cache(source, MANIFEST, revision=revision)
     except HFValidationError:
-        return Weights(True, f"no folder {config.source}")
+        return Weights(True, f"no folder {source}")
+    if not is_commit(revision):
+        return Weights(True, f"{source} on the hub needs checkpoint.revision, the 40 hex digits of a commit")
     if isinstance(cached, str):
-        return Weights(False, f"{config.source} at {config.revision}, downloaded")
-    return Weights(False, f"{config.source} at {config.revision}: not here; the first run downloads it")
+        return Weights(False, f"{source} at {revision}, downloaded")
+    return Weights(False, f"{source} at {revision}: not here; the first run downloads it")

@@ -295,7 +295,8 @@ class Session:
         return Bridge(shown_HWC, self.stream.bridge_frames, self._networks.device)
 
     def _listen(self, frames: int) -> Tensor:
-        return self._listener.windows(self._networks, self._sound.hear_until(self.samples_needed), frames)
+        ahead = self.stream.lookahead_frames * self.stream.samples_per_frame
+        return self._listener.windows(self._networks, self._sound.hear_until(self.samples_needed, ahead), frames)
 
     def _listen_ahead(self) -> None:
         """Begin with the sound of the chunk after the one in work, if it is there."""

@@ -33,21 +33,28 @@ class SoundWindow:
         """Append sound."""
         self._raw = np.concatenate((self._raw, samples_S.astype(np.float32, copy=False)))
 
-    def hear_until(self, end: int) -> np.ndarray:
-        """The context that ends at sample `end` [context_samples]: past sound with its gain, silence where none is."""
-        fresh = self._raw[self._heard_end - self._raw_start : max(0, end - self._raw_start)]
-        heard = self._loudness.apply(fresh) if self._loudness else fresh
-        self._heard = np.concatenate((self._heard, heard))[-self._context_samples :]
-        self._heard_end += len(heard)
-        missing = max(0, end - self._heard_end)
-        return np.concatenate((self._heard, np.zeros(missing, np.float32)))[-self._context_samples :]
+    def hear_until(self, end: int, ahead: int = 0) -> np.ndarray:
+        """The context that ends at sample `end` [context_samples]: past sound with its gain, silence where none is.
+
+        Its last `ahead` samples belong to later chunks: they are heard again with those, or dropped before.
+        """
+        self._hear(end - ahead)
+        return self.peek_until(end)
 
     def peek_until(self, end: int) -> np.ndarray:
         """What `hear_until` will give later, while nothing has happened yet."""
         before = self.state()
-        heard = self.hear_until(end)
+        self._hear(end)
+        missing = np.zeros(max(0, end - self._heard_end), np.float32)
+        context = np.concatenate((self._heard, missing))[-self._context_samples :]
         self.restore(before, self._raw)
-        return heard
+        return context
+
+    def _hear(self, end: int) -> None:
+        fresh = self._raw[self._heard_end - self._raw_start : max(0, end - self._raw_start)]
+        heard = self._loudness.apply(fresh) if self._loudness else fresh
+        self._heard = np.concatenate((self._heard, heard))[-self._context_samples :]
+        self._heard_end += len(heard)
 
     def take(self, start: int, end: int) -> np.ndarray:
         """The raw samples [start, end) that go out with a chunk, fewer when the sound ends before."""
@@ -60,10 +67,6 @@ class SoundWindow:
     def drop_waiting(self) -> None:
         """Forget the sound that no chunk took yet, as if it had never come."""
         self._raw = self._raw[:0].copy()
-        over = self._heard_end - self._raw_start
-        if over > 0:
-            self._heard = np.concatenate((np.zeros(over, np.float32), self._heard[:-over]))
-            self._heard_end = self._raw_start
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on but the waiting sound; arrays are never written to, so they may be kept."""

@@ -66,8 +66,6 @@ class Restore:
     stream: int
     epoch: int
     snapshot: bytes
-    drop_sound: bool
-    """Whether sound that was heard ahead of its chunk is forgotten (an interruption)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ import torch
 
 from flashtalk.config import StreamConfig
 from flashtalk.pipeline import session_file
-from flashtalk.pipeline.window import SoundWindow
 
 _WAITING, _CLOCK = "sound.waiting", "sound.clock"
 
@@ -42,25 +41,8 @@ def read_stream(path: Path, fingerprint: str) -> SavedStream:
     return SavedStream(header.stream, header.chunk_index, start, snapshot, waiting_S, header.ended)
 
 
-def write_stream(
-    path: Path,
-    snapshot: bytes,
-    waiting_S: np.ndarray,
-    fingerprint: str,
-    *,
-    ended: bool,
-    drop_sound: bool,
-) -> None:
-    """The inverse, whole or not at all; `drop_sound`: as Session.interrupt leaves the snapshot. Raises EngineError."""
+def write_stream(path: Path, snapshot: bytes, waiting_S: np.ndarray, fingerprint: str, *, ended: bool) -> None:
+    """The inverse, whole or not at all. Raises EngineError."""
     header, tensors = session_file.load(snapshot, "the snapshot", fingerprint)
     full = tensors | {_WAITING: torch.from_numpy(waiting_S)}
-    if drop_sound:
-        full |= _dropped(full)
     session_file.write(path, dataclasses.replace(header, ended=ended), full)
-
-
-def _dropped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    heard = SoundWindow(0, None)
-    heard.restore({name: tensors[f"sound.{name}"].numpy() for name in ("heard", "clock")}, np.empty(0, np.float32))
-    heard.drop_waiting()
-    return {f"sound.{name}": torch.from_numpy(array) for name, array in heard.state().items()}

@@ -63,8 +63,6 @@ class _Border:
     """Sample with which the next chunk begins."""
     needs: int
     """Sample up to which sound must be there for it."""
-    interrupted: bool = False
-    """Sound that the engine heard ahead at this place was dropped since."""
 
 
 class Seat:
@@ -160,7 +158,6 @@ class Seat:
             self._made = self._taken = wanted
             self._sound.drop_all(self._border.start)
             self._epoch += 1
-            self._borders[wanted] = replace(self._border, interrupted=True)
             self.begin_again()
             self.pace.restart(time.monotonic())
             self._stir()
@@ -172,8 +169,7 @@ class Seat:
                 raise SessionClosed("this stream is closed; it can no longer be saved")
             border = self._borders[self._taken]
             waiting_S, ended = self._sound.read(border.start, self._sound.end), self._finished
-        fingerprint, drop = self._house.fingerprint, border.interrupted
-        write_stream(path, border.snapshot, waiting_S, fingerprint, ended=ended, drop_sound=drop)
+        write_stream(path, border.snapshot, waiting_S, self._house.fingerprint, ended=ended)
 
     def close(self) -> None:
         """See Stream."""
@@ -225,8 +221,7 @@ class Seat:
             return self._step()
         self._must_begin = False
         if self._borders:
-            snapshot, drop = self._border.snapshot, self._border.interrupted
-            return Restore(stream=self.number, epoch=self._epoch, snapshot=snapshot, drop_sound=drop)
+            return Restore(stream=self.number, epoch=self._epoch, snapshot=self._border.snapshot)
         assert self._opening
         return Open(
             stream=self.number,

@@ -174,8 +174,6 @@ class Worker:
             session = self._engine.open(order.portrait, prompt=order.prompt, **vars(settings))
         else:
             session = self._engine.restore(order.snapshot)
-            if order.drop_sound:
-                session.interrupt()
         self._sessions[order.stream] = session
         snapshot = self._snapshot(session) if isinstance(order, Open) else b""
         return Opened(stream=order.stream, epoch=order.epoch, snapshot=snapshot, needs=session.samples_needed)

@@ -166,6 +166,7 @@ def _collect(blocks: Iterator[np.ndarray], longest_s: float) -> Voice:
         track.append(block_SC)
         speech.append(resampler.push(block_SC.mean(axis=1, dtype=np.float32)[None]))
     speech.append(resampler.finish())
-    if not samples:
+    speech_S = np.concatenate(speech, axis=1)[0]
+    if not len(speech_S):  # fewer samples than make one of the model's
         raise InputError("The sound is empty; record or choose another one.", code="audio_empty")
-    return Voice(np.concatenate(track), np.concatenate(speech, axis=1)[0])
+    return Voice(np.concatenate(track), speech_S)

@@ -43,10 +43,11 @@ _OPEN = re.compile(
     r"/(ft/.*|live(/.*)?|ready|metrics"
     r"|config/?|login/?|logout|favicon\.ico|manifest\.json|robots\.txt|theme\.css|(assets|static|svelte)/.*"
     r"|gradio_api/(app_id/?|info/?|openapi\.json|login_check/?|startup-events|theme\.css|upload|upload_progress|cancel"
-    r"|reset/?|heartbeat/[^/]+|queue/(join|data|status)|(call|run|api|stream)/.*|file[=/].*))?",
+    r"|reset/?|heartbeat/[^/]+|queue/(join|data|status)|(call|run|api)/.*|stream/(?!.*playlist-file/?$).*|file[=/].*))?",
     re.DOTALL,
 )
-"""All that is there: our routes, and those of Gradio's that its page and its clients ask for."""
+"""All that is there: our routes, and those of Gradio's that its page and its clients ask for. Not playlist-file, which
+copies a whole film for each that asks."""
 _NAME_BYTES = 255
 """Of a file, at most; disks fail over longer ones."""
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")

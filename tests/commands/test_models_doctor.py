@@ -49,6 +49,7 @@ def test_weights_are_found_without_reading_them(tmp_path: Path) -> None:
     assert not hub.missing
     assert "downloads it" in hub.words
     assert find_weights(CheckpointConfig(source=str(tmp_path / "a" / "b" / "c"))).missing
+    assert "commit" in find_weights(CheckpointConfig(source="nobody/nothing-at-all", revision="main")).words
 
 
 def test_the_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +65,14 @@ def test_the_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> No
     assert report["attention"]["sdpa"] == ""
     assert report["encoders"] == {"libx264": True, "aac": True}
     assert set(report["weights"]) == set(config_names("serve"))
+
+
+def test_what_ships_is_found_from_anywhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert flashtalk("doctor", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["weights"]["cpu"].startswith("in ")
 
 
 def test_the_doctor_speaks_to_people(capsys: pytest.CaptureFixture[str]) -> None:

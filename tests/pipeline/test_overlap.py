@@ -221,6 +221,21 @@ def test_a_stream_that_listened_ahead_goes_on_after_a_save(
     assert np.array_equal(stepped(plain), np.concatenate((first, later)))
 
 
+def test_what_was_heard_ahead_and_then_dropped_was_never_heard(open_session: OpenSession) -> None:
+    """A loud word behind the chunk: neither its sound nor its loudness stays."""
+    said, ahead, quiet = speech(CHUNK), 6400, np.zeros(CHUNK, np.float32)
+    heard = []
+    for word in (8 * speech(CHUNK, seed=2), speech(CHUNK)[:0]):
+        window = open_session()._sound
+        window.push(np.concatenate((said, word)))
+        window.hear_until(CHUNK + ahead, ahead)
+        window.take(0, CHUNK)
+        window.drop_waiting()
+        window.push(np.concatenate((said, quiet)))
+        heard.append(window.hear_until(2 * CHUNK + ahead, ahead))
+    assert np.array_equal(*heard)
+
+
 def test_a_peek_moves_nothing(open_session: OpenSession) -> None:
     session, sound = open_session(), speech(2 * CHUNK)
     window = session._sound

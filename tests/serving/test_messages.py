@@ -38,7 +38,7 @@ MESSAGES = st.one_of(
     st.builds(Beat, progress=NUMBERS),
     st.builds(Failed, stream=NUMBERS, epoch=NUMBERS, error=st.text(), code=st.text(), message=st.text()),
     st.builds(Step, stream=NUMBERS, epoch=NUMBERS, samples=SOUND, end=st.booleans()),
-    st.builds(Restore, stream=NUMBERS, epoch=NUMBERS, snapshot=st.binary(), drop_sound=st.booleans()),
+    st.builds(Restore, stream=NUMBERS, epoch=NUMBERS, snapshot=st.binary()),
     st.builds(
         Chunk,
         stream=NUMBERS,

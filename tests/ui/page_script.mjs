@@ -26,17 +26,17 @@ const signs = new Set();
 const stage = { video: null, querySelector: () => stage.video,
   classList: { toggle: (sign, on) => signs[on ? "add" : "delete"](sign) } };
 const button = { pressed: "", setAttribute(_name, value) { this.pressed = value; } };
-let compared = [], renew = null;
+let compared = [], renew = null, starts = {}, status = null;
 let told = "", links = null;
 const form = { closest: () => ({ before: (line) => { told = line.textContent; } }) };
 const comes = { dataset: { go: "ft-make" }, scrollIntoView() {} };
 let isBusy = false;
-const tab = { offsetParent: {}, contains: () => true, querySelector: (part) => part === ".ft-type" || isBusy };
+const tab = { offsetParent: {}, contains: () => true, querySelector: (part) => [".ft-type", ".ft-project"].includes(part) || isBusy };
 const uploads = [];
 let ordered = 0, clocks = [];
 globalThis.element = {
   closest: () => tab,
-  querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice, ".ft-coming": comes, "[data-play]": button, "[data-start]": {} })[part],
+  querySelector: (part) => ({ ".ft-letters": line, ".ft-house": notice, ".ft-coming": comes, "[data-play]": button, "[data-start]": starts, ".ft-status": status })[part],
   querySelectorAll: (part) => (part === "video" ? compared : []), addEventListener() {},
 };
 globalThis.window = globalThis;
@@ -78,7 +78,8 @@ const does = {
   type: (words) => handlers.input({ target: at(".ft-type textarea", words) }),
   click: (what) => handlers.click({ target: at(what) }),
   changed: (path) => void window.flashtalkTyped.changed(path && { path }),
-  opened: () => window.flashtalkTyped.choose(true),
+  // A project was read, or could not be.
+  opened: (isOpen) => handlers["flashtalk:opened"]({ detail: isOpen }),
   counts: () => [counts.b.textContent, counts.data.textContent, line.dataset.state],
   speaks: () => [window.flashtalkTyped.pending(), line.dataset.state ?? ""],
   // A player's event: whether the film still plays after it.
@@ -102,6 +103,26 @@ const does = {
     stage.video = { currentTime: at, ended: false };
     for (const kind of kinds) handlers[kind]({ target: stage.video });
     return signs.has("ft-asks");
+  },
+  // The film of the page falls behind at second 40, of which `told` says how much is there; then the line says this: how
+  // long the film waits from there on.
+  falls_behind: (told, then) => {
+    stage.video = { currentTime: 40, paused: false, pause() { this.paused = true; }, play: async () => {} };
+    status = { dataset: told };
+    handlers.waiting({ target: stage.video });
+    status = { dataset: then };
+    renew();
+    return due.at - time;
+  },
+  // One of the films plays, or none; another one was made: what the button says, and how many play.
+  compares_more: async (plays) => {
+    starts = null;
+    compared = [plays, false].map((on) => ({ paused: !on, hasAttribute: () => false,
+      pause() { this.paused = true; }, play: async function () { this.paused = false; } }));
+    button.pressed = "false";  // as the server wrote it
+    renew();
+    await new Promise(setImmediate);
+    return [button.pressed, compared.filter((one) => !one.paused).length];
   },
   // Two films are there, and the browser answers so to each that should play: what the button says, and who is heard.
   compares: async (...answers) => {

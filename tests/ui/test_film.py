@@ -16,7 +16,7 @@ import pytest
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
-from flashtalk.errors import SessionClosed
+from flashtalk.errors import InputError, SessionClosed
 from flashtalk.parallel.groups import Place
 from flashtalk.types import VideoChunk
 from flashtalk.ui import status
@@ -25,7 +25,7 @@ from flashtalk.ui.compare_page import _ROWS, Result, Variant
 from flashtalk.ui.film import Film, InLine, Made, Order
 from flashtalk.ui.films import FilmStore
 from flashtalk.ui.making import Request, Studio
-from flashtalk.ui.material import TRACK_RATE, Voice, materials_of
+from flashtalk.ui.material import TRACK_RATE, Voice, _collect, materials_of
 from flashtalk.ui.measures import FilmMeasures, Measurer, lips_with_sound, loudness
 from flashtalk.ui.project import Wishes
 from flashtalk.ui.texts import Texts
@@ -253,3 +253,11 @@ def test_who_stops_a_film_is_told_whether_there_is_something_to_see(
         assert studio.stop("somebody") is is_seen
         assert studio.stop("somebody") is None
         updates.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("samples", [0, 1])
+def test_a_sound_too_short_for_a_sample_of_the_models_is_empty(samples: int) -> None:
+    """A film of no frame has no end that could be told."""
+    with pytest.raises(InputError) as refused:
+        _collect(iter([np.zeros((1, 1), np.float32)] * samples), 60.0)
+    assert refused.value.code == "audio_empty"

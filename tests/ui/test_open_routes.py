@@ -27,7 +27,7 @@ GRADIO = {
         *("/assets/x", "/static/x", "/svelte/x"),
         *("app_id", "info", "openapi.json", "login_check", "startup-events", "theme.css", "upload_progress"),
         *("queue/data", "queue/status", "call/x/x", "call/v2/x/x", "file=x", "file/x", "heartbeat/x"),
-        *(f"stream/x/x/x/{name}" for name in ("playlist.m3u8", "playlist-file", "x.x")),
+        *(f"stream/x/x/x/{name}" for name in ("playlist.m3u8", "x.x")),
     },
     "POST": {
         *("/login", "upload", "queue/join", "call/x", "call/v2/x", "run/x", "api/x", "cancel", "reset"),

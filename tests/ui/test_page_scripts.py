@@ -16,6 +16,12 @@ SAMPLE, OTHER = "/app/assets/speech/hello.wav", "/app/assets/speech/sorry.wav"
 UPLOADED, SPOKEN = f"/cache/{'a' * 64}/speech.wav", f"/cache/{'b' * 32}/speech.wav"
 CHIP, CARD, SPEAK = ".ft-chip", ".ft-card", "#ft-speak"
 TYPED = ["type", "Hello."]
+PROJECT, THERE, OPENED, DAMAGED = (
+    ["brings", 1600, "film.flashtalk.json"],
+    ["answered", 200],
+    ["opened", True],
+    ["opened", False],
+)
 
 
 def played(scripts: str, *acts: list[Any]) -> list[Any]:
@@ -51,7 +57,10 @@ def in_node(program: str, script: str) -> str:
         ([TYPED, ["brings", 1600, "my.wav"], ["answered", "lost"]], "Hello.", "fits"),
         ([TYPED, ["brings", 1600, "my.wav"], ["type", "No."], ["answered", "lost"]], "No.", "fits"),
         ([TYPED, ["brings", 1600]], "Hello.", "fits"),
-        ([TYPED, ["opened"], ["changed", SPOKEN]], "", "voice"),
+        ([TYPED, PROJECT, THERE, ["changed", SPOKEN], OPENED], "", "voice"),
+        ([TYPED, PROJECT, THERE, DAMAGED], "Hello.", "fits"),
+        ([TYPED, PROJECT, ["answered", "lost"]], "Hello.", "fits"),
+        ([TYPED, PROJECT, ["type", "No."], THERE, ["changed", SPOKEN], OPENED], "No.", "fits"),
         ([TYPED, ["brings", 1600, "my.wav"], ["changed", UPLOADED], ["changed", None]], "Hello.", "fits"),
         # What is uploaded, and what the server gives, comes late.
         ([["brings", 1600, "my.wav"], TYPED, ["changed", UPLOADED]], "Hello.", "fits"),
@@ -98,8 +107,17 @@ THUMB, CLEARED = ".ft-thumb", ".ft-drop:not(.ft-drop-voice) .icon-button-wrapper
         ([BRINGS, MAKE, ["presses", ".ft-go"], ["answered", 200], SETTLES], [0, ""]),
         ([BRINGS, MAKE, ["presses", ".ft-card"], ["answered", 200], SETTLES], [0, ""]),
         ([["brings", 1600, "image.png", False], MAKE], [1, ""]),
-        # Nor is a project waited for, which is none of these.
-        ([["brings", 1600, "film.flashtalk.json"], MAKE], [1, ""]),
+        # A project is waited for until it was read and its fields are filled.
+        ([PROJECT, MAKE, THERE, SETTLES], [0, "coming"]),
+        ([PROJECT, MAKE, THERE, ["passes", 599_999]], [0, "coming"]),
+        ([PROJECT, MAKE, THERE, ["passes", 600_000]], [0, "lost"]),
+        ([PROJECT, MAKE, THERE, OPENED], [1, ""]),
+        ([PROJECT, THERE, OPENED, MAKE], [1, ""]),
+        ([PROJECT, MAKE, THERE, DAMAGED], [0, "lost"]),
+        ([PROJECT, MAKE, ["answered", 413], SETTLES], [0, "lost"]),
+        ([PROJECT, TYPED, MAKE, THERE], [0, "coming"]),
+        ([PROJECT, BRINGS, MAKE, THERE, OPENED], [0, "coming"]),
+        ([PROJECT, MAKE, OPENED], [0, "coming"]),
         # What was replaced meanwhile is not waited for.
         ([BRINGS, ["presses", THUMB], MAKE], [1, ""]),
         ([BRINGS, ["presses", CLEARED], MAKE], [1, ""]),
@@ -114,11 +132,12 @@ THUMB, CLEARED = ".ft-thumb", ".ft-drop:not(.ft-drop-voice) .icon-button-wrapper
         ([BRINGS, VOICE, TYPED, MAKE], [0, "coming"]),
         ([BRINGS, VOICE, TYPED, MAKE, ["answered", 200], SETTLES], [1, ""]),
         ([BRINGS, MAKE, TYPED, ["answered", 200], SETTLES], [0, ""]),
-        # A double click is one press; Gradio drops what comes while a comparison is made.
+        # A double click is one press; what comes while a comparison is made is none.
         ([MAKE, MAKE], [1, ""]),
         ([MAKE, ["passes", 499], MAKE], [1, ""]),
         ([MAKE, ["passes", 500], MAKE], [2, ""]),
-        ([["compares_now"], BRINGS, MAKE], [1, ""]),
+        ([["compares_now"], MAKE], [0, ""]),
+        ([["compares_now"], BRINGS, MAKE, ["answered", 200], SETTLES], [0, ""]),
     ],
 )
 def test_a_press_waits_for_a_file_on_its_way_and_is_made_when_it_is_there(acts: list[Any], left: list[Any]) -> None:
@@ -205,6 +224,19 @@ def test_a_film_that_may_not_begin_asks_for_a_press(at_s: float, kinds: list[str
 def test_films_side_by_side_wait_for_a_press_where_they_may_not_begin(answers: tuple[str, str], pressed: str) -> None:
     """WebKit does not mute a film that is copied out of a template, whatever its mark says."""
     assert played("compare.js", ["compares", *answers]) == [[pressed, [True, False]]]
+
+
+@pytest.mark.parametrize(("plays", "then"), [(True, ["true", 2]), (False, ["false", 0])])
+def test_films_side_by_side_go_on_when_another_one_is_made(plays: bool, then: list[Any]) -> None:
+    assert played("compare.js", ["compares", "", ""], ["compares_more", plays])[-1] == then
+
+
+@pytest.mark.parametrize(
+    ("then", "waits_ms"), [({"leadS": "3", "madeS": "41"}, 2000), ({"leadS": "3", "madeS": "50"}, 0), ({}, 0)]
+)
+def test_a_film_that_waits_for_more_waits_no_longer_than_more_is_made(then: dict[str, str], waits_ms: int) -> None:
+    """What is said at its end, after Stop or an error, tells of no more."""
+    assert played("player.js", ["falls_behind", {"leadS": "4", "madeS": "40"}, then]) == [waits_ms]
 
 
 def test_the_page_that_asks_for_the_password_says_why_it_is_not_heard() -> None:

@@ -108,6 +108,19 @@ def test_a_file_of_very_many_values_is_no_project_and_is_not_read(tmp_path: Path
     assert time.monotonic() - began_s < 2
 
 
+@pytest.mark.parametrize("part", ["wishes", "made_with"])
+def test_half_of_a_character_is_no_part_of_a_project(tmp_path: Path, part: str) -> None:
+    """No answer with it could be sent, and the page's stream of answers ended there."""
+    with FACE.open("rb") as face, VOICE.open("rb") as voice:
+        write_project(tmp_path / "film.json", Wishes(), face, voice, MADE_WITH)
+    project = json.loads((tmp_path / "film.json").read_text())
+    project[part]["prompt" if part == "wishes" else "model"] = "\ud800"
+    (tmp_path / "half.json").write_text(json.dumps(project))
+    with pytest.raises(InputError) as refused:
+        read_project(tmp_path / "half.json", tmp_path)
+    assert refused.value.code == "project_damaged"
+
+
 def test_few_projects_are_read_at_once_by_those_who_may_make_a_film(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

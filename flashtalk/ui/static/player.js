@@ -29,7 +29,7 @@ function goOnWhenThere() {
   clearTimeout(timer);
   if (!waits || !film()) return;
   show(true);
-  timer = setTimeout(goOn, Math.max(0, missing()) * 1000);
+  timer = setTimeout(goOn, state().madeS ? Math.max(0, missing()) * 1000 : 0);  // once it ended no more is told
 }
 
 function fellBehind() {
