@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flashtalk.media.fit import fit_portrait
@@ -33,6 +35,28 @@ class Making:
 
 Event = Starting | InLine | Making | Result
 
+_HAND_OVER_S = 15.0
+"""A comparison that its visitor's next one ends frees its place soon; a busy machine takes longer."""
+
+
+class Watch:
+    """One comparison that a visitor watches, from the press on. Thread-safe. follows: it ended another one."""
+
+    def __init__(self, *, follows: bool = False) -> None:
+        self.follows = follows
+        self.is_replaced = False
+        self._over = threading.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody watches any more."""
+        return self._over.is_set()
+
+    def end(self, *, is_replaced: bool = False) -> None:
+        """Allowed any number of times. is_replaced: by the visitor's next one, whose page it is then."""
+        self.is_replaced |= is_replaced
+        self._over.set()
+
 
 class Comparer:
     """Makes comparisons. One for each app; thread-safe."""
@@ -43,13 +67,42 @@ class Comparer:
         self._visits = context.visits
         self._materials = materials_of(context)
         self._store = FilmStore(context)
+        self._lock = threading.Lock()
+        self._watched: dict[str, Watch] = {}
 
-    def run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:
-        """What happens; a Result for each variant, in their order. Raises FlashTalkError."""
-        with self._visits.one_more():
-            yield from self._run(portrait, voice, variants)
+    @contextmanager
+    def watching(self, visitor: str) -> Iterator[Watch]:
+        """A visitor watches one comparison: a new one ends the one before."""
+        with self._lock:
+            former = self._watched.get(visitor)
+            watch = self._watched[visitor] = Watch(follows=former is not None)
+        if former:
+            former.end(is_replaced=True)
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                if self._watched.get(visitor) is watch:
+                    del self._watched[visitor]
 
-    def _run(self, portrait: str | None, voice: str | None, variants: Sequence[Variant]) -> Iterator[Event]:
+    def stop(self, visitor: str) -> None:
+        """End the comparison that this visitor watches, if there is one."""
+        with self._lock:
+            watch = self._watched.get(visitor)
+        if watch:
+            watch.end()
+
+    def run(
+        self, portrait: str | None, voice: str | None, variants: Sequence[Variant], watch: Watch | None = None
+    ) -> Iterator[Event]:
+        """What happens, until the watch is over; a Result for each variant, in their order. Raises FlashTalkError."""
+        watch = watch or Watch()
+        with self._visits.one_more(_HAND_OVER_S if watch.follows else 0):
+            yield from self._run(portrait, voice, variants, watch)
+
+    def _run(
+        self, portrait: str | None, voice: str | None, variants: Sequence[Variant], watch: Watch
+    ) -> Iterator[Event]:
         demand_project_room(self._folder)
         orders = [self._order(portrait, voice, variant) for variant in variants]
         for order in orders:  # nothing is made if one of them cannot be
@@ -58,8 +111,10 @@ class Comparer:
             if variant.model:
                 yield Starting(variant)
                 _ = engine_of(self._client, variant.model).info
+            if watch.is_over:
+                return
             with Film(self._client, order) as film:
-                yield from self._made(variant, order, film)
+                yield from self._made(variant, order, film, watch)
 
     def _order(self, portrait: str | None, voice: str | None, variant: Variant) -> Order:
         return Order(
@@ -70,11 +125,13 @@ class Comparer:
             changes={"steps": variant.steps, "colour_strength": variant.colour},
         )
 
-    def _made(self, variant: Variant, order: Order, film: Film) -> Iterator[Event]:
+    def _made(self, variant: Variant, order: Order, film: Film, watch: Watch) -> Iterator[Event]:
         stream = film.stream
         measurer = Measurer(fit_portrait(order.portrait_HWC, stream.width, stream.height, stream.fit), stream.fps)
         segments, took_s, first_s = list[Segment](), list[float](), 0.0
         for event in film:
+            if watch.is_over:
+                return
             if isinstance(event, InLine):
                 yield event
             if isinstance(event, Made):

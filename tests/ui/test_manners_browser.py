@@ -419,6 +419,9 @@ def test_below_a_path_of_a_proxy_all_is_found(browser: Browser, tmp_path: Path) 
         opens = "new Promise((done) => { const socket = new WebSocket(new URL('live/socket', document.baseURI));"
         assert page.evaluate(opens + "socket.onopen = () => done(true); socket.onerror = () => done(false); })")
         assert page.locator(".ft-card img").first.evaluate("(one) => one.naturalWidth") > 0
+        page.get_by_role("tab").nth(0).click()
+        page.click(".ft-thumb >> nth=1")
+        page.wait_for_function("document.querySelector('#ft-face img')?.naturalWidth > 0")
         demand("Below a path:", page.problems)  # type: ignore[attr-defined]
 
 

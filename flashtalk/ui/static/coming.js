@@ -1,8 +1,9 @@
-// A press for a film is held while a picture or a voice of it is on its way, and made when it is there; Gradio's own
-// presses take what is there. `element` holds the line that says so (ui/pickers.py), in the tab whose presses and files
-// count.
+// A press for a film is held while a picture, a voice or a project of it is on its way, and made when it is there;
+// Gradio's own presses take what is there. `element` holds the line that says so (ui/pickers.py), in the tab whose
+// presses and files count.
 const PATIENCE_MS = 60_000, SLOWEST_BYTES_PER_MS = 16; // ui/shutters.py breaks off what comes slower
 const ENCODING_MS = 20_000; // of a recording, before it goes
+const OPENING_MS = 600_000; // of a project, whose model may have to be started
 const SETTLING_MS = 100; // Gradio takes the answer into the page
 const DOUBLE_MS = 500; // the second press of a double click is none
 const ELSE = ".ft-go, .ft-card, #ft-speak, .ft-project";
@@ -19,7 +20,7 @@ let recording = null, held = null, madeMs = -DOUBLE_MS;
 const typed = () => (tab.querySelector(".ft-type") ? window.flashtalkTyped : null);
 const matters = ({ kind }) => kind !== "voice" || !typed()?.pending().trim();
 const waits = () => [...coming].some(matters);
-/** Gradio drops the press for a comparison while another one is made. */
+/** A press for a comparison is none while another one is made. */
 const isDropped = () => tab.querySelector("#ft-compare-status .ft-busy");
 
 function say(state) {
@@ -33,7 +34,7 @@ function release(state = "") {
 }
 
 function begin(kind) {
-  const file = { kind, lose: kind === "voice" ? typed()?.comes() : null };
+  const file = { kind, lose: kind === "face" ? null : typed()?.comes() };
   coming.add(file);
   samples[kind] = null;
   if (!held) say("");
@@ -76,8 +77,8 @@ function record() {
 }
 
 function go(event, button) {
-  const isHeld = waits() && !isDropped();
-  if (isHeld || event.timeStamp - madeMs < DOUBLE_MS) {
+  const isNone = isDropped(), isHeld = waits() && !isNone;
+  if (isNone || isHeld || event.timeStamp - madeMs < DOUBLE_MS) {
     event.preventDefault();
     event.stopImmediatePropagation();
   }
@@ -85,7 +86,7 @@ function go(event, button) {
     held = button;
     say("coming");
     line.scrollIntoView({ block: "nearest" });
-  } else {
+  } else if (!isNone) {
     release();
     madeMs = event.timeStamp;
   }
@@ -100,10 +101,11 @@ function press(event) {
   for (const kind of Object.keys(REPLACED_BY)) if (button.matches(REPLACED_BY[kind])) replace(kind, button);
 }
 
-/** The chooser that the files are for, if they are for one: a project is JSON. */
+/** What the files are, if they are for a film: a project is JSON. */
 function kindOf(files) {
   const file = files.find((one) => one instanceof Blob);
-  if (!file || /json$/i.test(file.name)) return "";
+  if (!file) return "";
+  if (/json$/i.test(file.name)) return tab.querySelector(".ft-project") ? "project" : "";
   return file.type.startsWith("audio/") ? "voice" : "face";
 }
 
@@ -115,13 +117,25 @@ async function bring(kind, what, how) {
   try {
     const answer = await ask(what, how);
     await answer.clone().blob();
-    setTimeout(() => end(file, answer.ok), SETTLING_MS);
+    if (kind === "project" && answer.ok) opens(file);
+    else setTimeout(() => end(file, answer.ok), SETTLING_MS);
     return answer;
   } catch (error) {
     end(file, false);
     throw error;
   }
 }
+
+/** A project is there; only when it was read are its fields filled. */
+function opens(file) {
+  file.opens = true;
+  allow(file, OPENING_MS);
+}
+
+// ui/tabs/upload.py tells how that went.
+window.addEventListener("flashtalk:opened", ({ detail: isOpen }) => {
+  for (const file of coming) if (file.opens) end(file, isOpen);
+});
 
 window.fetch = (what, how) => {
   const kind = how?.body instanceof FormData ? kindOf([...how.body.values()]) : "";

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any
 
 import gradio as gr
@@ -17,7 +19,7 @@ from gradio.components import Component
 from flashtalk.errors import InputError
 from flashtalk.ui import compare_page, pickers, settings, status
 from flashtalk.ui.compare_page import Result, Variant
-from flashtalk.ui.comparing import Comparer, Making, Starting
+from flashtalk.ui.comparing import Comparer, Making, Starting, Watch
 from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import InLine
@@ -56,12 +58,24 @@ class _Tab:
     def watch(
         self, request: gr.Request, portrait: str | None, voice: str | None, *fields: Any
     ) -> Iterator[tuple[Any, ...]]:
-        """Updates of the status line and the players; `fields`: those of each letter."""
-        texts, language, results = self._context.texts, language_of(request), list[Result]()
+        """Updates of the status line and the players; `fields`: those of each letter.
+
+        A visitor watches one comparison: a new one ends the one before.
+        """
+        with self._comparer.watching(request.session_hash or "") as watch:
+            with closing(self._updates(watch, language_of(request), portrait, voice, *fields)) as updates:
+                yield from takewhile(lambda _: not watch.is_over, updates)
+            # Gradio says the last update again when a function ends, and by then the next one may be on the page.
+            yield gr.skip() if watch.is_replaced or not watch.is_over else self._stopped(request), gr.skip()
+
+    def _updates(
+        self, watch: Watch, language: str, portrait: str | None, voice: str | None, *fields: Any
+    ) -> Generator[tuple[Any, ...]]:
+        texts, results = self._context.texts, list[Result]()
         yield status.moving(texts, "status.start", language), compare_page.players(texts, (), start=False)
         try:
             variants = _switched_on(fields)
-            for event in self._comparer.run(portrait, voice, variants):
+            for event in self._comparer.run(portrait, voice, variants, watch):
                 if isinstance(event, Result):
                     results.append(event)
                     yield gr.skip(), compare_page.players(texts, results, start=len(results) == len(variants))
@@ -82,8 +96,12 @@ class _Tab:
             case Making(Variant(letter)):
                 return status.moving(texts, "compare.making", language, part, letter=letter)
 
-    def stopped(self, request: gr.Request) -> str:
-        """The status line after the stop button."""
+    def stop(self, request: gr.Request) -> str:
+        """What the stop button does; the status line after it."""
+        self._comparer.stop(request.session_hash or "")
+        return self._stopped(request)
+
+    def _stopped(self, request: gr.Request) -> str:
         return status.plain(self._context.texts, "compare.stopped", language_of(request))
 
     def compare(self, portrait: str, voice: str, variants: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
@@ -149,7 +167,7 @@ def build(context: UiContext) -> None:
         fields = [field for letter in LETTERS for field in _build_variant(context, letter)]
     with gr.Row(elem_classes="ft-go"):
         go = gr.Button(texts.label("compare.go"), variant="primary", elem_id="ft-compare-go", elem_classes="ft-big")
-        stop = gr.Button(texts.label("upload.stop"), elem_classes="ft-stop", scale=0)
+        stop = gr.Button(texts.label("upload.stop"), elem_id="ft-compare-stop", elem_classes="ft-stop", scale=0)
     pickers.build_coming(context, "ft-compare-go")
     with gr.Column(elem_classes="ft-stage ft-compare"):
         # Above the films: below them, whoever presses the button does not see that anything happens.
@@ -161,8 +179,9 @@ def build(context: UiContext) -> None:
             js_on_load=(STATIC / "compare.js").read_text(encoding="utf-8"),
         )
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    running = go.click(tab.watch, [portrait, voice, *fields], [line, players], **page)
-    stop.click(tab.stopped, None, line, cancels=[running], queue=False, **page)
+    # It ends itself: Gradio, which cancels between two updates only, would hold everybody's until the next one.
+    go.click(tab.watch, [portrait, voice, *fields], [line, players], trigger_mode="multiple", **page)
+    stop.click(tab.stop, None, line, queue=False, trigger_mode="multiple", **page)
     _bind_api(tab)
 
 

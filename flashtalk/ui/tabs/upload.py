@@ -82,7 +82,8 @@ _STOPPED = {True: "status.cancelled", False: "status.unseen", None: ""}
 """What is said of a film that was seen or not, or was none."""
 _PATIENCE_S = 10.0
 """Who has a text read out waits so long for another one of theirs; each takes a moment."""
-_OPENED = "(file) => { window.flashtalkTyped?.choose(true); return [file]; }"
+_OPENED = "() => {{ window.dispatchEvent(new CustomEvent('flashtalk:opened', {{ detail: {} }})); return []; }}"
+"""JavaScript: a project was opened, or was not."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +187,21 @@ class _Tab:
             speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
         return str(path)
 
-    def open_project(self, request: gr.Request, path: str) -> tuple[Any, ...]:
+    def open_project(self, request: gr.Request, path: str) -> Iterator[tuple[Any, ...]]:
         """A project file's portrait, voice and settings, and a sentence about what its film will be like here."""
         project = self.studio.unpacked(path, self._context.owners.new_folder())
-        wishes, language = project.wishes, language_of(request)
-        key = f"upload.project_{self.studio.how_alike(project)}"
-        words = status.plain(self._context.texts, key, language, made=project.made_with["model"], model=wishes.model)
-        return words, str(project.portrait), str(project.voice), *settings.panel_values(wishes, self._context.client)
+        texts, wishes, language = self._context.texts, project.wishes, language_of(request)
+        values = settings.panel_values(wishes, self._context.client)
+        if wishes.model in self._context.client.variants:  # only when it runs can it be told what it would make
+            words = status.moving(texts, "settings.model_starts", language, model=wishes.model)
+            yield words, *[gr.skip()] * (len(values) + 2)
+        try:
+            key = f"upload.project_{self.studio.how_alike(project)}"
+        except Exception as error:
+            yield status.failed(sentence(error)), *[gr.skip()] * (len(values) + 2)
+            raise
+        words = status.plain(texts, key, language, made=project.made_with["model"], model=wishes.model)
+        yield words, str(project.portrait), str(project.voice), *values
 
     def stop(self, request: gr.Request) -> str:
         """What the stop button does; how it went, for `say_stopped`."""
@@ -312,4 +321,6 @@ def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> N
     stopped.then(tab.say_stopped, how, outputs.status, queue=False, **page)
     inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
-    inputs.project.upload(tab.open_project, inputs.project, filled, js=_OPENED, **page)
+    opened = inputs.project.upload(tab.open_project, inputs.project, filled, **page)
+    opened.success(None, js=_OPENED.format("true"))
+    opened.failure(None, js=_OPENED.format("false"))
