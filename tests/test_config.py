@@ -187,7 +187,7 @@ REFUSED = (
     ("stream.colour_strength", 1.5, r"stream\.colour_strength 1\.5 must lie in 0\.\.1"),
     ("stream.lookahead_frames", -1, r"stream\.lookahead_frames -1 must not be negative"),
     ("stream.audio_context_s", 1.0, r"stream\.audio_context_s 1\.0 must .* hold a chunk .* \(33 frames at 25 fps\)"),
-    ("runtime.decoder", "preview", r"runtime\.decoder is preview, but x has no preview_codec beside a codec of kind wan"),
+    ("runtime.decoder", "preview", r"decoder is preview, but x has no preview_codec beside a codec of kind wan"),
     ("stream.audio_context_s", 8.01, r"stream\.audio_context_s 8\.01 must be a whole number of frames"),
     ("model.dit.num_heads", 3, r"model\.dit\.dim 5120 must be an even multiple of num_heads 3"),
     ("model.dit.num_heads", 1024, r"model\.dit\.dim 5120 must be an even multiple of num_heads 1024"),
