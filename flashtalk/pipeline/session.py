@@ -131,7 +131,11 @@ class Session:
         with self._lock, out_of_memory_as_error("this chunk"):
             self._clock.clear()
             started = time.perf_counter()
-            frames, motion = self._compute(on_frames)
+            try:
+                frames, motion = self._compute(on_frames)
+            except BaseException:
+                self._sound.restore(before[1], self._sound.waiting())
+                raise
             timings = self._clock.read() | {"total": time.perf_counter() - started}
         self._rewind.append(before)
         return self._advance(frames, motion, timings)

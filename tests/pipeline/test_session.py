@@ -212,6 +212,20 @@ def test_interrupted_is_as_if_the_rest_was_never_said(open_session: OpenSession,
     assert np.array_equal(wanted, frames_of([*said, *run(session, after)]))
 
 
+def test_a_chunk_that_failed_was_not_heard(open_session: OpenSession) -> None:
+    said, other = 4 * speech(CHUNK), speech(CHUNK, seed=3)
+    session = open_session()
+    session.push(said)
+
+    def fail(_frames_FHWC: np.ndarray) -> None:
+        raise RuntimeError("nobody takes them")
+
+    with pytest.raises(RuntimeError):
+        session.step(fail)
+    session.interrupt()
+    assert np.array_equal(frames_of(run(session, other)), frames_of(run(open_session(), other)))
+
+
 def test_interrupt_reaches_back_a_few_chunks_only(open_session: OpenSession) -> None:
     session = open_session(first_chunk_frames=17)
     chunks = list(session.feed(speech((REWINDABLE_CHUNKS + 2) * CHUNK)))

@@ -345,6 +345,10 @@ def test_what_a_pause_answered_stays_until_it_has_come(page: Any, house: House) 
     told(page, "Stops at the end of this chunk")
     page.evaluate(LOOK)
     assert page.locator(NOTE).text_content() == "Stops at the end of this chunk"
+    press(page, "a", ".ft-long-name")
+    told(page, "Film a: Being made")
+    press(page, "b", ".ft-long-name")
+    told(page, "Stops at the end of this chunk")
     house.obeys, house.films[0]["state"] = True, "paused"
     page.evaluate(LOOK)
     told(page, "Film b: Paused")

@@ -57,7 +57,7 @@ def begin_span(parent: JobFolder, folder: JobFolder, job: Job) -> None:
     if kept.before(span.first) is None:
         raise EngineError("This film kept no state to go on from; make it anew.", code="job_damaged")
     pairs = [(parent.picture, folder.picture), (parent.voice, folder.voice), (parent.film, folder.base)]
-    # Those inside go on with pictures that will be gone; a part of the new film may begin with any other.
+    # Those inside go on with pictures that will be gone; a part within this one goes on from the picture before it.
     pairs += [(kept.path(at), own.path(at)) for at in kept.frames() if not span.first < at < span.end]
     with plain_errors("the film"):
         folder.states.mkdir()

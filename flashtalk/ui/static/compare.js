@@ -6,7 +6,6 @@ const AHEAD_S = 0.25;
 const FAR_S = 1;
 const REST_MS = 300;
 const MOST_STALL_S = 0.1;
-const STANDS_MS = 300;
 const STEER = 0.1;
 const SAME_S = 0.001;
 const NO_PLACE_US = 1000;
@@ -16,7 +15,6 @@ const copy = newPaint();  // WebKit takes a difference of canvases, not of films
 let playing = false;
 let against = 1;
 let isDragged = false;
-let place = { atS: 0, sinceMs: 0 };  // of the first player
 
 const videos = () => [...element.querySelectorAll("video")];
 const seek = () => element.querySelector("[data-seek]");
@@ -26,7 +24,6 @@ function follow() {
   const all = element.offsetParent ? videos() : [];
   const [leader] = all;
   if (leader) {
-    if (leader.currentTime !== place.atS) place = { atS: leader.currentTime, sinceMs: performance.now() };
     if (playing) for (const video of all.slice(1)) keepUp(video, leader);
     all.forEach(countRound);
     showPlace(leader);
@@ -50,7 +47,7 @@ function go(to) {
 }
 
 // Who is far behind jumps ahead, who is far ahead stops, and both wait there for the first player, who may itself begin
-// late; while that stands still, they stand at its place. A small difference is made up for by speed. A player stands still for a moment when it begins and, in WebKit,
+// late; a small difference is made up for by speed. A player stands still for a moment when it begins and, in WebKit,
 // whenever its speed changes, or even pauses by itself: after each change it is left alone for a while.
 const courses = new WeakMap();
 
@@ -58,10 +55,8 @@ function keepUp(video, leader) {
   const course = courses.get(video) ?? begin(video), late = leader.currentTime - video.currentTime;
   for (const track of video.audioTracks ?? []) track.enabled = false;  // in WebKit muted sound holds up pictures
   if (video.seeking || video.ended) return;
-  const stands = performance.now() - place.sinceMs > STANDS_MS;
-  if (course.waits && late > -FAR_S && (late < 0 || stands)) {
+  if (course.waits && late < 0 && late > -FAR_S) {
     video.pause();
-    if (stands && Math.abs(late) > SAME_S) video.currentTime = leader.currentTime;
   } else if (course.waits || video.paused) {
     begin(video);
     video.play().catch(refused);

@@ -196,7 +196,7 @@ class Page {
       return;
     }
     if (!this.films.some((one) => one.id === this.stops && one.state === "rendering")) this.stops = null;
-    if (this.stops) this.report(this.words.say("asked"));
+    if (this.stops === film.id) this.report(this.words.say("asked"));
     else this.report(`${this.words.name(film)}: ${this.words.state(film)}`, this.words.figures(film));
     if (!film.chunks) {
       this.detail.hidden = true;
