@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -62,18 +62,28 @@ def groups_of(config: SftTraining | DmdTraining, world: int, split: str) -> list
 
 
 def read_pools(config: SftTraining | DmdTraining, ranks: Ranks, split: str, groups: list[Group]) -> list[ClipPool]:
-    """This rank's clips of each group: from the cache, or read and kept there."""
+    """This rank's clips of each group: from the cache, or read and kept there.
+
+    The networks that make the pools are opened once, if one is to be made, and let go again.
+    """
+    shards = ClipShards(_shards_of(config).folder, split)
+    filler = cache(partial(Filler.open, config, ranks.device))
     return [
-        kept_pool(_cached(config, ranks.world, split, group), ranks, split, partial(_read, config, ranks, split, group))
+        kept_pool(
+            _cached(config, ranks.world, shards, group),
+            ranks,
+            split,
+            partial(_read, config, ranks, shards, group, filler),
+        )
         for group in groups
     ]
 
 
-def _read(config: SftTraining | DmdTraining, ranks: Ranks, split: str, group: Group) -> ClipPool:
-    """The networks that make the pool are let go again."""
-    data, filler = _shards_of(config), Filler.open(config, ranks.device)
-    shards, length = ClipShards(data.folder, split), _frames_of(data, config.stream)
-    pools = []
+def _read(
+    config: SftTraining | DmdTraining, ranks: Ranks, shards: ClipShards, group: Group, get_filler: Callable[[], Filler]
+) -> ClipPool:
+    filler = get_filler()
+    length, split, pools = _frames_of(_shards_of(config), config.stream), shards.manifest.split, []
     for positions in in_lots(group.of_rank(ranks.rank, ranks.world)):
         noise = noise_of(config.run.seed, split, positions[0], ranks.device)
         pools.append(filler.fill(_lot(shards, positions, length, config.stream, ranks.device), noise))
@@ -115,12 +125,14 @@ def _check_size(config: SftTraining | DmdTraining, height: int, width: int) -> N
         raise InputError(message, code="clip_size")
 
 
-def _cached(config: SftTraining | DmdTraining, world: int, split: str, group: Group) -> SftTraining | DmdTraining:
+def _cached(
+    config: SftTraining | DmdTraining, world: int, shards: ClipShards, group: Group
+) -> SftTraining | DmdTraining:
     """With a cache of its own for these clips, so dealt and cut: another set, or more ranks, finds nothing there."""
     data = _shards_of(config)
     if not data.cache:
         return config
-    written = [shard.sha256 for shard in ClipShards(data.folder, split).manifest.shards]
+    written = [shard.sha256 for shard in shards.manifest.shards]
     dealt = json.dumps([written, group.positions, world, data.chunks, data.voices])
     name = f"{group.width}x{group.height}-{hashlib.sha256(dealt.encode()).hexdigest()[:12]}"
     return replace(config, data=replace(data, cache=str(Path(data.cache) / name)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flashtalk.media.fit import fit_portrait
@@ -35,16 +34,11 @@ class Making:
 
 Event = Starting | InLine | Making | Result
 
-_HAND_OVER_S = 15.0
-"""A comparison that its visitor's next one ends frees its place soon; a busy machine takes longer."""
-
 
 class Watch:
-    """One comparison that a visitor watches, from the press on. Thread-safe. follows: it ended another one."""
+    """A comparison on a visitor's page, from the press on. Thread-safe."""
 
-    def __init__(self, *, follows: bool = False) -> None:
-        self.follows = follows
-        self.is_replaced = False
+    def __init__(self) -> None:
         self._over = threading.Event()
 
     @property
@@ -52,9 +46,8 @@ class Watch:
         """Whether nobody watches any more."""
         return self._over.is_set()
 
-    def end(self, *, is_replaced: bool = False) -> None:
-        """Allowed any number of times. is_replaced: by the visitor's next one, whose page it is then."""
-        self.is_replaced |= is_replaced
+    def end(self) -> None:
+        """Nobody watches any more; allowed any number of times."""
         self._over.set()
 
 
@@ -67,38 +60,21 @@ class Comparer:
         self._visits = context.visits
         self._materials = materials_of(context)
         self._store = FilmStore(context)
-        self._lock = threading.Lock()
-        self._watched: dict[str, Watch] = {}
-
-    @contextmanager
-    def watching(self, visitor: str) -> Iterator[Watch]:
-        """A visitor watches one comparison: a new one ends the one before."""
-        with self._lock:
-            former = self._watched.get(visitor)
-            watch = self._watched[visitor] = Watch(follows=former is not None)
-        if former:
-            former.end(is_replaced=True)
-        try:
-            yield watch
-        finally:
-            with self._lock:
-                if self._watched.get(visitor) is watch:
-                    del self._watched[visitor]
-
-    def stop(self, visitor: str) -> None:
-        """End the comparison that this visitor watches, if there is one."""
-        with self._lock:
-            watch = self._watched.get(visitor)
-        if watch:
-            watch.end()
 
     def run(
-        self, portrait: str | None, voice: str | None, variants: Sequence[Variant], watch: Watch | None = None
+        self,
+        portrait: str | None,
+        voice: str | None,
+        variants: Sequence[Variant],
+        watch: Watch | None = None,
+        patience_s: float = 0.0,
     ) -> Iterator[Event]:
-        """What happens, until the watch is over; a Result for each variant, in their order. Raises FlashTalkError."""
-        watch = watch or Watch()
-        with self._visits.one_more(_HAND_OVER_S if watch.follows else 0):
-            yield from self._run(portrait, voice, variants, watch)
+        """What happens, until the watch is over; a Result for each variant, in their order. Raises FlashTalkError.
+
+        patience_s: how long to wait for a place that is about to be free.
+        """
+        with self._visits.one_more(patience_s):
+            yield from self._run(portrait, voice, variants, watch or Watch())
 
     def _run(
         self, portrait: str | None, voice: str | None, variants: Sequence[Variant], watch: Watch

@@ -31,12 +31,10 @@ from flashtalk.ui.project import (
     read_project,
     write_project,
 )
+from flashtalk.ui.watching import HAND_OVER_S, Watched
 
 Update = tuple[object, str, str]
 """For the video (a Segment or gr.skip()), the status line and the download links."""
-
-_HAND_OVER_S = 15.0
-"""A film that its visitor's next one ends frees its place after the chunk under way; a busy machine takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,8 @@ class _Watch:
         self._reel = reel
         self._lock = threading.Lock()
         self._film: Film | None = None
-        self._is_over = False
+        self.is_over = False
+        """Whether nobody watches any more."""
 
     @property
     def is_seen(self) -> bool:
@@ -119,13 +118,13 @@ class _Watch:
         """The film is there; it ends at once if the watch is over."""
         with self._lock:
             self._film = film
-            if self._is_over:
+            if self.is_over:
                 film.cancel()
 
     def end(self) -> None:
         """Nobody watches any more; allowed any number of times."""
         with self._lock:
-            self._is_over = True
+            self.is_over = True
             if self._film:
                 self._film.cancel()
 
@@ -138,8 +137,7 @@ class Studio:
         self._materials = materials
         self._store = store
         self._speeds = Speeds()
-        self._lock = threading.Lock()
-        self._watched: dict[str, _Watch] = {}
+        self._watched = Watched[_Watch]()
 
     def watch(self, request: Request) -> Iterator[Update]:
         """Updates of the page while the film is made; an error ends them with a sentence in the status line.
@@ -149,17 +147,18 @@ class Studio:
         texts, language, model = self._context.texts, request.language, request.wishes.model
         begin = "settings.model_starts" if model else "status.start"
         reel = _Reel()
-        with self._watching(request.visitor, _Watch(reel)) as (watch, former):
+        watch = _Watch(reel)
+        with self._watched.watching(request.visitor, watch) as former:
             yield gr.skip(), status.moving(texts, begin, language, model=model), ""
             try:
-                yield from self._show(request, reel, watch, _HAND_OVER_S if former else 0)
+                yield from self._show(request, reel, watch, HAND_OVER_S if former else 0)
             except Exception as error:
                 yield gr.skip(), status.failed(sentence(error)), ""
 
     def stop(self, visitor: str) -> bool | None:
         """End the film that this visitor watches; whether some of it is on the page, where it stays. None: no film."""
-        watch = self._watched.pop(visitor, None)
-        if watch is None:
+        watch = self._watched.of(visitor)
+        if watch is None or watch.is_over:
             return None
         watch.end()
         return watch.is_seen
@@ -207,20 +206,6 @@ class Studio:
         portrait, voice = Path(request.portrait or ""), Path(request.voice or "")
         with portrait.open("rb") as face, voice.open("rb") as sound, Film(self._context.client, order) as film:
             yield _Work(film, order.voice, face, sound)
-
-    @contextmanager
-    def _watching(self, visitor: str, watch: _Watch) -> Iterator[tuple[_Watch, _Watch | None]]:
-        """`watch`, and the one of this visitor that it ended."""
-        with self._lock:
-            former, self._watched[visitor] = self._watched.get(visitor), watch
-        if former:
-            former.end()
-        try:
-            yield watch, former
-        finally:
-            with self._lock:
-                if self._watched.get(visitor) is watch:
-                    del self._watched[visitor]
 
     def _show(self, request: Request, reel: _Reel, watch: _Watch, patience_s: float) -> Iterator[Update]:
         with self._context.visits.one_more(patience_s), self._work(request, watched=True) as work:

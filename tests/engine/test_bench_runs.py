@@ -12,7 +12,7 @@ import pytest
 from flashtalk.config import Config
 from flashtalk.config_file import replace
 from flashtalk.engine.bench import BenchResult, run_bench
-from flashtalk.engine.bench_runs import Run, layouts, read_runs, write_runs
+from flashtalk.engine.bench_runs import ENOUGH_CHUNKS, ENOUGH_LOAD_S, Run, layouts, read_runs, write_runs
 from flashtalk.engine.ceilings import Ceiling
 from flashtalk.engine.memory import Growth
 from flashtalk.engine.work import Work
@@ -58,7 +58,7 @@ def test_files_of_earlier_versions_are_read(file: Path) -> None:
     assert run.result.fps == tree["fps"]
     ranks = tree["config"].get("parallel", {}).get("ranks", 1)
     assert (run.name, run.gpus) == (file.stem, ranks)
-    assert run.is_quick_look or tree["load_s"] > 0, "files without a load are quick looks"
+    assert run.is_quick_look == (tree["chunks"] < ENOUGH_CHUNKS or tree.get("load_s", 0) < ENOUGH_LOAD_S)
 
 
 def test_there_are_files_of_earlier_versions() -> None:

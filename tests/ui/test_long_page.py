@@ -13,7 +13,7 @@ import pytest
 from flashtalk.ui.long_page import TEXTS, markup
 from flashtalk.ui.texts import Texts
 from flashtalk.ui.theme import STATIC
-from tests.ui.kit import CHROMIUM, needs_chromium
+from tests.ui.kit import needs_chromium
 
 pytest.importorskip("playwright")
 pytestmark = needs_chromium
@@ -107,16 +107,6 @@ class House:
         for one in self.films if self.obeys else ():
             if one["id"] == name:
                 one["state"] = NEXT[action]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Route, sync_playwright
+from playwright.sync_api import Browser, Route
 
 from flashtalk.ui.project import Wishes, write_project
 from flashtalk.ui.samples import SAMPLES
-from tests.ui.kit import CHROMIUM, needs_chromium
+from tests.ui.kit import needs_chromium
 from tests.ui.live_kit import wait_until
 from tests.ui.page_kit import FACE, VOICE, Visitor, busy_page
 from tests.ui.test_manners_browser import PATIENCE_MS, visit
@@ -30,14 +29,6 @@ MADE_WITH = {"flashtalk": "1", "model": "m", "device": "cpu", "machine": "", "se
 TWO = SAMPLES[1]
 CALLS = "**/gradio_api/{run,queue}/**"
 SEATED = "#ft-compare-status .ft-busy"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def press(visitor: Visitor, name: str) -> str:

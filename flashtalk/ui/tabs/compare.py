@@ -29,6 +29,7 @@ from flashtalk.ui.once import Once
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
+from flashtalk.ui.watching import HAND_OVER_S, Watched
 
 TITLE = "compare.title"
 TEXTS: dict[str, Pair] = {
@@ -53,6 +54,7 @@ class _Tab:
     def __init__(self, context: UiContext) -> None:
         self._context = context
         self._comparer = Comparer(context)
+        self._watched = Watched[Watch]()
         self._once: Once[list[dict[str, Any]]] = Once(context.door.config.upload_age_s)
 
     def watch(
@@ -62,20 +64,23 @@ class _Tab:
 
         A visitor watches one comparison: a new one ends the one before.
         """
-        with self._comparer.watching(request.session_hash or "") as watch:
-            with closing(self._updates(watch, language_of(request), portrait, voice, *fields)) as updates:
+        visitor, watch = request.session_hash or "", Watch()
+        with self._watched.watching(visitor, watch) as former:
+            patience_s = HAND_OVER_S if former else 0.0
+            with closing(self._updates(watch, patience_s, language_of(request), portrait, voice, *fields)) as updates:
                 yield from takewhile(lambda _: not watch.is_over, updates)
             # Gradio says the last update again when a function ends, and by then the next one may be on the page.
-            yield gr.skip() if watch.is_replaced or not watch.is_over else self._stopped(request), gr.skip()
+            is_stopped = watch.is_over and self._watched.of(visitor) is watch
+            yield self._stopped(request) if is_stopped else gr.skip(), gr.skip()
 
     def _updates(
-        self, watch: Watch, language: str, portrait: str | None, voice: str | None, *fields: Any
+        self, watch: Watch, patience_s: float, language: str, portrait: str | None, voice: str | None, *fields: Any
     ) -> Generator[tuple[Any, ...]]:
         texts, results = self._context.texts, list[Result]()
         yield status.moving(texts, "status.start", language), compare_page.players(texts, (), start=False)
         try:
             variants = _switched_on(fields)
-            for event in self._comparer.run(portrait, voice, variants, watch):
+            for event in self._comparer.run(portrait, voice, variants, watch, patience_s):
                 if isinstance(event, Result):
                     results.append(event)
                     yield gr.skip(), compare_page.players(texts, results, start=len(results) == len(variants))
@@ -98,7 +103,8 @@ class _Tab:
 
     def stop(self, request: gr.Request) -> str:
         """What the stop button does; the status line after it."""
-        self._comparer.stop(request.session_hash or "")
+        if watch := self._watched.of(request.session_hash or ""):
+            watch.end()
         return self._stopped(request)
 
     def _stopped(self, request: gr.Request) -> str:
