@@ -63,10 +63,8 @@ class Checkpoint:
         """The files of a component. Raises CheckpointError if there are none, or if they were never verified."""
         found = component_files(self.folder, component)
         if not found:
-            raise CheckpointError(
-                f"{self.folder.name} holds no {COMPONENT_FILES[component]}.safetensors, the weights of {component}; if "
-                f"it holds published .pth files, run `flashtalk convert` on it once"
-            )
+            stem, hint = COMPONENT_FILES[component], "if it holds published .pth files, run `flashtalk convert` on it once"
+            raise CheckpointError(f"{self.folder.name} holds no {stem}.safetensors, the weights of {component}; {hint}")
         strange = [file.name for file in found if file.relative_to(self.folder).as_posix() not in self.listed]
         if strange:
             raise CheckpointError(
@@ -80,8 +78,11 @@ def open_checkpoint(config: CheckpointConfig) -> Checkpoint:
     """Find (or download) the folder and check every file against its manifest. Raises CheckpointError."""
     assert config.source is not None, "no checkpoint to open"
     folder = local_folder(config.source) or _download(config.source, config.revision)
-    manifest = read_manifest(folder)
-    _verify(folder, manifest["files"], config.verify)
+    try:
+        manifest = read_manifest(folder)
+        _verify(folder, manifest["files"], config.verify)
+    except OSError as error:
+        raise CheckpointError(f"{folder.name} cannot be read ({error.strerror}); see its rights and the disk") from None
     digest = hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
     return Checkpoint(folder, digest, manifest.get("revision"), frozenset(manifest["files"]))
 
@@ -239,9 +240,8 @@ def _written_whole(file: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(file)
     except (OSError, SafetensorError):
-        raise CheckpointError(
-            f"{file.name} cannot be written: no room on the disk, or no leave to write there"
-        ) from None
+        problem = f"{file.name} cannot be written: no room on the disk, or no leave to write there"
+        raise CheckpointError(problem) from None
     finally:
         temporary.unlink(missing_ok=True)
 

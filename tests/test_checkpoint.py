@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +215,14 @@ def test_changed_files_are_refused(saved: tuple[Config, Path]) -> None:
     assert f"{file.name}: {len(data) - 4} bytes, the manifest says {len(data)}" in refused(size_only)
     file.unlink()
     assert f"{file.name}: missing" in refused(config)
+
+
+def test_a_file_that_cannot_be_read_is_told(saved: tuple[Config, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_file: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/secret/weights")
+
+    monkeypatch.setattr(loader, "sha256", refuse)
+    assert refused(saved[0]) == "model cannot be read (Permission denied); see its rights and the disk"
 
 
 def test_a_file_that_the_manifest_does_not_list_is_refused(saved: tuple[Config, Path]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch
 from flashtalk.config import Config, StreamConfig
 from flashtalk.config_file import to_tree
 from flashtalk.engine.ceilings import Ceiling
+from flashtalk.engine.device import wait_for
 from flashtalk.engine.engine import Engine
 from flashtalk.engine.machine import machine, versions
 from flashtalk.engine.memory import Growth, MemoryLog, peak_rss_bytes
@@ -24,8 +25,6 @@ from flashtalk.errors import ConfigError
 from flashtalk.parallel.exchange import gather
 from flashtalk.parallel.groups import Ranks
 from flashtalk.pipeline.session import Session
-
-T = TypeVar("T")
 
 PROMPT = "a person talks to the camera"
 
@@ -118,14 +117,15 @@ def run_bench(
         raise ConfigError(f"a benchmark needs 1 chunk and 1 for warming up at least, not {chunks} and {warmup}")
     stream, speech = config.stream, SpeechLoop(config.stream.sample_rate)
     new_frames = stream.chunk_frames - stream.motion_frames
-    build_s, engine = _timed(lambda: connect(config, ranks))
-    with engine:
+    began_s = time.perf_counter()
+    with connect(config, ranks) as engine:
         info, device = asdict(engine.info), torch.device(engine.info.device)
-        cold = _open_and_step(engine, _Feed(speech, sound_ahead))
+        build_s = _since(began_s, device)
+        cold = _open_and_step(engine, _Feed(speech, sound_ahead), device)
         loaded_s = _load(cold, warmup, load_s, ranks)
         times, growth = _stream(cold, device, chunks, progress)
         cold.session.close()
-        warm = _open_and_step(engine, _Feed(speech, sound_ahead))
+        warm = _open_and_step(engine, _Feed(speech, sound_ahead), device)
     stages, (peak_rss, peak_device) = times.summary(), _peaks(device, ranks)
     return BenchResult(
         fps=new_frames / stages["total"].p50_s,
@@ -243,11 +243,13 @@ class _Start:
         return dict(self.session.step().timings_s)
 
 
-def _open_and_step(engine: Engine, feed: _Feed) -> _Start:
+def _open_and_step(engine: Engine, feed: _Feed, device: torch.device) -> _Start:
     """A new session and its first chunk."""
     stream, came_s = engine.config.stream, list[float]()
     picture_HWC = draw_portrait(stream.height, stream.width)
-    open_s, session = _timed(lambda: engine.open(picture_HWC, prompt=PROMPT))
+    began_s = time.perf_counter()
+    session = engine.open(picture_HWC, prompt=PROMPT)
+    open_s = _since(began_s, device)
     feed.give(session)
     started = time.perf_counter()
     chunk = session.step(lambda _frames_FHWC: came_s.append(time.perf_counter() - started))
@@ -297,12 +299,10 @@ def _stream(start: _Start, device: torch.device, chunks: int, progress: Progress
     return times, memory.growth()
 
 
-def _timed(make: Callable[[], T]) -> tuple[float, T]:
-    started = time.perf_counter()
-    made = make()
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started, made
+def _since(began_s: float, device: torch.device) -> float:
+    """Seconds until everything that the device was given is done."""
+    wait_for(device)
+    return time.perf_counter() - began_s
 
 
 def _chunks_in(stream: StreamConfig, audio_s: float) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from flashtalk.config import Config
-from flashtalk.engine.device import pick_device, pick_dtype
+from flashtalk.engine.device import pick_device, pick_dtype, wait_for
 from flashtalk.errors import FlashTalkError
 from flashtalk.ops.attention import select_attention
 from flashtalk.ops.clock import StageClock
@@ -198,13 +198,13 @@ def _median_s(probe: _Probe, bench: _Bench) -> float:
     clock, burst = StageClock(bench.device), 10 if bench.on_cuda else 1
     probe.run()
     probe.run()
-    _wait(bench.device)
+    wait_for(bench.device)
     times = []
     for _ in _rounds(probe.bursts, 0.4 if bench.on_cuda else 0.05):
         with clock.span("burst"):
             for _ in range(burst):
                 probe.run()
-        _wait(bench.device)
+        wait_for(bench.device)
         times.append(clock.read()["burst"] / burst)
     return float(np.median(times))
 
@@ -218,11 +218,6 @@ def _rounds(count: int | None, seconds: float) -> Iterator[None]:
     yield None
     while time.perf_counter() < until_s:
         yield None
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _sizes(rows: int, inner: int, columns: int, dtype: torch.dtype) -> str:

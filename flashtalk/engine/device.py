@@ -22,6 +22,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def wait_for(device: torch.device) -> None:
+    """Until everything that was given to it is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 where the device multiplies in it, else float32."""
     if name != "auto":

@@ -102,6 +102,9 @@ class Level(nn.Sequential):
 class FastDecoder(Decoder):
     """The same in levels."""
 
+    in_pieces = True
+    """Off where rows are split among ranks: what fits a cache depends on a share, and ranks exchange alike."""
+
     def __init__(self, plain: Decoder) -> None:
         nn.Sequential.__init__(self, *_levels(plain))
         self.pixel_patch = plain.pixel_patch
@@ -121,7 +124,9 @@ class FastDecoder(Decoder):
 
     def patches(self, z_BTCHW: Tensor, cache: StreamCache) -> Iterator[Tensor]:
         """What the last layer gives, some frames at a time; its channels are (row, column, colour)."""
-        return _in_pieces([cast(Level, level) for level in self], z_BTCHW, cache)
+        on_cpu = z_BTCHW.device.type == "cpu"
+        most_bytes = CACHED_BYTES if on_cpu and self.in_pieces else None
+        return _in_pieces([cast(Level, level) for level in self], z_BTCHW, cache, most_bytes)
 
 
 def make_light_fast(codec: LightCodec) -> None:
@@ -131,18 +136,17 @@ def make_light_fast(codec: LightCodec) -> None:
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _in_pieces(levels: Sequence[Level], x_BTCHW: Tensor, cache: StreamCache) -> Iterator[Tensor]:
+def _in_pieces(
+    levels: Sequence[Level], x_BTCHW: Tensor, cache: StreamCache, most_bytes: int | None
+) -> Iterator[Tensor]:
     """Depth first: what a level made of a piece goes through all others before its next piece."""
     if not levels:
         yield x_BTCHW
         return
-    for piece_BTCHW in x_BTCHW.split(_frames_at_once(x_BTCHW), dim=1):
-        yield from _in_pieces(levels[1:], levels[0](piece_BTCHW, cache), cache)
-
-
-def _frames_at_once(x_BTCHW: Tensor) -> int:
     frames = x_BTCHW.shape[1]
-    return max(1, frames * CACHED_BYTES // x_BTCHW.nbytes) if x_BTCHW.device.type == "cpu" else frames
+    at_once = max(1, frames * most_bytes // x_BTCHW.nbytes) if most_bytes else frames
+    for piece_BTCHW in x_BTCHW.split(at_once, dim=1):
+        yield from _in_pieces(levels[1:], levels[0](piece_BTCHW, cache), cache, most_bytes)
 
 
 def _levels(plain: Decoder) -> Iterator[Level]:

@@ -55,7 +55,8 @@ class Recording:
                 compute(self._given)  # libraries ask for their memory now
             main.wait_stream(aside)
             # Of this thread alone: another one watches the exchanges between ranks, and may ask the device meanwhile.
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            # On `aside`: torch's own stream for this is on whichever device captured first.
+            with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
                 self._made = compute(self._given)
 
     def __call__(self, given: Tensor) -> Tensor:

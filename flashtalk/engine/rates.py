@@ -14,7 +14,7 @@ import yaml
 
 from flashtalk.config import RuntimeConfig
 from flashtalk.config_file import CONFIG_ROOT, config_names, from_tree
-from flashtalk.engine.device import pick_device, pick_dtype
+from flashtalk.engine.device import pick_device, pick_dtype, wait_for
 from flashtalk.engine.work import Work
 from flashtalk.errors import ConfigError
 
@@ -134,18 +134,13 @@ def probe(device: torch.device, dtype: torch.dtype) -> DeviceRates:
 def _rate(amount: int, device: torch.device, operation: Callable[[], object]) -> Measured:
     """10^12 units a second, of the fastest run: what else the machine does meanwhile only slows."""
     operation()
-    _wait(device)
+    wait_for(device)
     best_s, until_s = float("inf"), time.perf_counter() + PROBE_S
     while (started := time.perf_counter()) < until_s:
         operation()
-        _wait(device)
+        wait_for(device)
         best_s = min(best_s, time.perf_counter() - started)
     return Measured(value=amount / best_s / 1e12, source="a probe on this machine", date=NOW)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _memory(device: torch.device) -> Measured:

@@ -57,9 +57,9 @@ class WholeSequence:
         return TokenLayout.whole(grid)
 
     def split(self, tokens_BLD: Tensor, layout: TokenLayout) -> Tensor:
-        """The tokens themselves."""
+        """The tokens themselves, each in one piece of memory: all residual sums take the layout of this first term."""
         assert tokens_BLD.shape[1] == layout.count, f"{tokens_BLD.shape[1]} tokens for a layout of {layout.count}"
-        return tokens_BLD
+        return tokens_BLD.contiguous()
 
     def gather(self, tokens_BLD: Tensor, layout: TokenLayout) -> Tensor:  # noqa: ARG002  the protocol's shape
         """The tokens themselves."""

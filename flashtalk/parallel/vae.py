@@ -107,6 +107,8 @@ class Halo:
 
 def _attach(codec: nn.Module, rows: Rows) -> None:
     for module in codec.modules():
+        if hasattr(module, "in_pieces"):
+            module.in_pieces = False  # type: ignore[assignment]
         if isinstance(module, FrameAttention):
             module.attend = rows.attend
         elif isinstance(module, nn.ZeroPad2d):

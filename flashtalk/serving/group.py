@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Literal
 
 from flashtalk.config import Config
@@ -45,6 +46,11 @@ FORGET = 0.99
 """By how much the longest time seen shrinks with each beat."""
 
 _log = logging.getLogger(__name__)
+
+
+def of_successor(config: Config) -> Config:
+    """For all groups but the first, which read every byte of the weights: visitors wait meanwhile."""
+    return replace(config, checkpoint=replace(config.checkpoint, verify="size"))
 
 
 class Vitals:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from flashtalk.config import Config
 from flashtalk.engine.engine import EngineInfo
 from flashtalk.errors import EngineError, FlashTalkError, WorkerLost
-from flashtalk.serving.group import Answer, RankGroup
+from flashtalk.serving.group import Answer, RankGroup, of_successor
 from flashtalk.serving.launch import Rank
 from flashtalk.serving.messages import Check, Checked, Chunk, Close, Failed, Open, Order, Step, error_of
 from flashtalk.serving.protocol import State, Stream
@@ -177,7 +177,8 @@ class Supervisor:
         # A successor is ready without a warm chunk: it makes one as soon as nobody waits.
         warm_up = self._generation == 1 and self._config.serving.warm_up
         self._shapes = Shapes(self._config, warm=warm_up)
-        return RankGroup(self._make_rank, self._config, warm_up, self._hear, self.stirred)
+        config = self._config if self._generation == 1 else of_successor(self._config)
+        return RankGroup(self._make_rank, config, warm_up, self._hear, self.stirred)
 
     def _await_ready(self, group: RankGroup) -> bool:
         with self._change:

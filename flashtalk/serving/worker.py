@@ -257,4 +257,8 @@ def _built(channel: Channel, start: Start, build: Build, heart: Heart) -> Worker
         return worker
     except FlashTalkError as error:
         channel.send(failed(error))
-        return None
+    except OSError as error:  # the disk's, not the channel's
+        _log.exception("the engine could not be built")
+        why = error.strerror or type(error).__name__
+        channel.send(failed(EngineError(f"the engine could not be started: {why}", code="start")))
+    return None

@@ -139,7 +139,8 @@ class Slow(Heard):
 
 
 def test_the_first_frame_is_the_first_that_leaves(tiny_config: Config) -> None:
-    start = bench_module._open_and_step(Slow(tiny_config), bench_module._Feed(SpeechLoop(16000), False))  # type: ignore[arg-type]
+    feed = bench_module._Feed(SpeechLoop(16000), False)
+    start = bench_module._open_and_step(Slow(tiny_config), feed, torch.device("cpu"))  # type: ignore[arg-type]
     assert start.first_frame_s < 0.04
     assert start.chunk_s == 0.05
 
@@ -299,3 +300,11 @@ def test_growth_is_judged_after_the_first_minute(monkeypatch: pytest.MonkeyPatch
     assert growth.rss_spread_bytes == pytest.approx(1e6 * growth.audio_s)
     assert len(log._rows) == 13, "one sample in ten seconds of sound"
     assert growth.device_slope_bytes_h is None
+
+
+def test_what_is_waited_for_is_the_engines_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    for name in ("cpu", "cuda:1"):
+        bench_module._since(0.0, torch.device(name))
+    assert waited == [torch.device("cuda:1")]

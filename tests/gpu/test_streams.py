@@ -173,6 +173,19 @@ def test_a_graph_gives_what_its_kernels_gave(networks: Networks) -> None:
             graphed(sounds[0], 200)
 
 
+def test_graphs_on_two_devices_hear_each_their_own(tiny_wan_config: Config) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    with torch.inference_mode():
+        for device in ("cuda:0", "cuda:1"):
+            plain = networks_on(tiny_wan_config, device, "float32").audio_encoder
+            assert isinstance(plain, AudioEncoder)
+            graphed = GraphedSound(plain)
+            for seed in (0, 1):
+                sound = torch.randn(1, 16000, generator=torch.Generator().manual_seed(seed)).to(device)
+                torch.testing.assert_close(graphed(sound, 25), plain(sound, 25))
+
+
 def test_a_film_by_graph_is_the_film(networks: Networks, tiny_wan_config: Config) -> None:
     wanted = film(networks, tiny_wan_config, OFF).astype(int)
     made = film(graph_sound(networks), tiny_wan_config, OverlapConfig())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from flashtalk.config_codec import LightCodecConfig, WanVAEConfig
+from flashtalk.engine import fast_light
 from flashtalk.engine.fast_light import make_light_fast
 from flashtalk.models.light_codec import LightCodec, PreviewCodec
 from flashtalk.models.vae import WanVAE
@@ -77,6 +79,19 @@ def test_split_rows_give_the_whole_picture(pool: Pool, name: str, world: int) ->
     with torch.inference_mode():
         alone = there_and_back(codec_of(name))
     for parts in pool.run(world, split_there_and_back, name):
+        for part, whole in zip(parts, alone, strict=True):
+            torch.testing.assert_close(part, whole, rtol=0, atol=2e-6)
+
+
+def small_caches_there_and_back(ranks: Ranks) -> list[Tensor]:
+    with patch.object(fast_light, "CACHED_BYTES", 1900):
+        return split_there_and_back(ranks, "light joined")
+
+
+def test_shares_that_would_fit_caches_unlike_are_exchanged_alike(pool: Pool) -> None:
+    with torch.inference_mode():
+        alone = there_and_back(codec_of("light joined"))
+    for parts in pool.run(3, small_caches_there_and_back):
         for part, whole in zip(parts, alone, strict=True):
             torch.testing.assert_close(part, whole, rtol=0, atol=2e-6)
 

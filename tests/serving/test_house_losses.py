@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import pytest
 
 from flashtalk.config import Config
 from flashtalk.config_app import LiveConfig
-from flashtalk.errors import WorkerLost
+from flashtalk.errors import EngineError, WorkerLost
 from flashtalk.parallel.groups import Place
 from flashtalk.serving import group, messages, nursery, supervisor
 from flashtalk.serving.health import live
@@ -56,6 +57,24 @@ def test_engines_that_all_fail_their_check_are_not_started_without_a_pause(
         wait_until(lambda: house.status().counts.get("wrong") == 2)
         time.sleep(0.3)
         assert house.status().generation == 2
+
+
+def test_only_the_first_engine_reads_all_the_weights(config: Config) -> None:
+    with FakeHouse(config) as house:
+        house.kill(0)
+        wait_until(lambda: len(house.engines) == 2)
+        assert [engine.config.checkpoint.verify for engine in house.engines] == ["sha256", "size"]
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_disk_that_cannot_be_read_is_the_reason_that_is_told(config: Config, isolated: bool) -> None:
+    class NoDisk(FakeHouse):
+        def _build(self, _config: Config, _place: Place) -> FakeEngine:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "/secret/weights")
+
+    with pytest.raises(EngineError, match="Input/output error") as told:
+        NoDisk(config, isolated=isolated)
+    assert "secret" not in str(told.value)
 
 
 def fail_once(work: Callable[..., object], error: Exception, when: Callable[..., bool]) -> Callable[..., object]:
