@@ -55,7 +55,19 @@ def share_file(old: Path, new: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_SECOND_NAMES:
                 raise
-            shutil.copyfile(old, new, follow_symlinks=False)
+            _copy_whole(old, new)
+
+
+def _copy_whole(old: Path, new: Path) -> None:
+    """A kill or a full disk leaves nothing of that name, as what is there counts as the file."""
+    temporary = new.with_name(f"{new.name}.copying")
+    try:
+        shutil.copyfile(old, temporary, follow_symlinks=False)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(new)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,6 +17,8 @@ from flashtalk.errors import EngineError
 from flashtalk.media.part_file import plain_errors, sync_folder
 
 FORMAT = 2
+LOST = ("part_missing", "part_damaged", "state_damaged", "journal_damaged", "journal_version")
+"""Codes of what leaves nothing to go on from, an upgrade included: a long film is then made from its beginning."""
 
 
 def journal_path(output: str | Path) -> Path:

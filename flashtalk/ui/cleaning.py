@@ -8,11 +8,12 @@ import logging
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from flashtalk.serving.ages import Ages
 
 EVERY_S = 30.0
 _OURS = re.compile(r"[0-9a-f]{32,64}|tmp\w+")
@@ -30,11 +31,11 @@ class Rule:
 
 
 class Cleaner:
-    """Sweeps in a thread of its own while it is open; a context. `now_s`: Unix time."""
+    """Sweeps in a thread of its own while it is open; a context. `age_s`: of what was changed at a Unix time."""
 
-    def __init__(self, rules: Sequence[Rule], now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, rules: Sequence[Rule], age_s: Callable[[float], float] | None = None) -> None:
         self._rules = rules
-        self._now_s = now_s
+        self._age_s = age_s or Ages().age_s
         self._forgetters: list[Callable[[], None]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="cleaner", daemon=True)
@@ -53,9 +54,8 @@ class Cleaner:
     def sweep(self) -> None:
         """Remove what is too old now."""
         for rule in self._rules:
-            oldest_s = self._now_s() - rule.age_s
             for entry in rule.folder.iterdir() if rule.folder.is_dir() else ():
-                if _OURS.fullmatch(entry.name) and _changed_s(entry) < oldest_s:
+                if _OURS.fullmatch(entry.name) and self._age_s(_changed_s(entry)) > rule.age_s:
                     _remove(entry)
         for forget_old in self._forgetters:
             forget_old()

@@ -29,6 +29,7 @@ WORDS: dict[str, Pair] = {
     ),
     "taking": ("Your sound is being read; hours take a minute or two.", "正在读取声音；数小时的声音需要一两分钟。"),
     "waiting": ("Waiting, place {place}", "等待中，第 {place} 位"),
+    "seat": ("Waiting for a seat, place {place}", "等待空位，第 {place} 位"),
     "rendering": ("Being made", "生成中"),
     "paused": ("Paused", "已暂停"),
     "done": ("Ready", "已完成"),

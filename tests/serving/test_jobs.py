@@ -27,7 +27,7 @@ from flashtalk.serving.jobs.rows import Rows, playlist
 from flashtalk.serving.jobs.shelf import Shelf, View
 from flashtalk.serving.jobs.span import JOIN_FRAMES, begin_span
 from flashtalk.serving.jobs.splice import read_frames
-from flashtalk.serving.journal import Entry, Journal
+from flashtalk.serving.journal import LOST, Entry, Journal
 from flashtalk.ui.why import CHINESE
 from tests.serving.job_kit import (
     CHUNKS,
@@ -205,7 +205,7 @@ def test_a_journal_that_the_disk_does_not_give_is_not_thrown_away(
     monkeypatch.setattr(Path, "read_text", fail)
     with pytest.raises(EngineError, match="Too many open files") as caught:
         journal.read()
-    assert caught.value.code not in render._LOST
+    assert caught.value.code not in LOST
 
 
 def test_an_order_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(

@@ -72,8 +72,21 @@ def test_a_film_of_which_a_part_was_made_again_has_the_states_for_all_other_part
         assert next(count) == 2, "each has a state right before it"
         assert changed_frames(room, middle, early) == list(range(8))
         assert changed_frames(room, middle, late) == list(range(64, 72))
-        around = done(room, room.again(OWNER, film.id, 30, 41, 5, "around"))
-        assert not (room.folder(around.id).states / "32.safetensors").exists(), "its pictures are gone"
+
+
+def test_a_part_within_a_part_goes_on_from_the_picture_before_it(
+    client: PlainClient, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """With the seed that made those pictures it gives them once more; only the way over to the old ones is new."""
+    with room_in(tmp_path, client) as room:
+        film = done(room, room.submit(order_of(inputs, label=False)))
+        part = done(room, room.again(OWNER, film.id, 24, 56, 5, "part"))
+        within = done(room, room.again(OWNER, part.id, 32, 48, 7, "within"))
+        for old, first, seed in ((within, 40, 7), (within, 48, 5), (within, 56, film.stream.seed)):
+            new = done(room, room.again(OWNER, old.id, first, first + 1, seed, f"{old.id} {first}"))
+            end = first + CHUNK_FRAMES
+            assert set(changed_frames(room, old, new)) <= set(range(end - JOIN_FRAMES, end)), (first, seed)
+        assert set(range(32, 42)) <= set(changed_frames(room, part, within))
 
 
 def test_a_part_killed_beside_its_finished_film_has_its_rows_and_nothing_else(

@@ -42,7 +42,7 @@ def test_closing_the_room_in_the_middle_loses_nothing(
     """Whether it waits for the next chunk or not."""
     monkeypatch.setattr(render, "_PATIENCE_S", patience_s)
     frames = []
-    for _ in range(20):
+    for _ in range(60):
         with room_in(tmp_path, house) as room:  # type: ignore[arg-type]
             job = room.submit(order_of(inputs))
             try:

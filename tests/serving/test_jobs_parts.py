@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flashtalk.errors import EngineError
 from flashtalk.media import part_file
 from flashtalk.serving.jobs.drift import Look
 from flashtalk.serving.jobs.record import JobFolder
@@ -64,6 +65,27 @@ def test_where_files_have_one_name_only_they_are_copied(tmp_path: Path, monkeypa
     (tmp_path / "old").write_bytes(b"film")
     part_file.share_file(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new").read_bytes() == b"film"
+
+
+def test_a_copy_that_broke_off_is_not_taken_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"film")
+
+    def refuse(self: Path, _old: Path) -> None:
+        raise FileExistsError(17, "there") if self.exists() else PermissionError(1, "not here")
+
+    def torn(_old: Path, name: Path, **_: object) -> None:
+        name.write_bytes(b"fi")
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with monkeypatch.context() as full:
+        full.setattr(part_file.shutil, "copyfile", torn)
+        with pytest.raises(EngineError, match="No room on the disk"):
+            part_file.share_file(old, new)
+    part_file.share_file(old, new)
+    assert new.read_bytes() == b"film"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
 
 def test_rows_are_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

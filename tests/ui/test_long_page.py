@@ -218,6 +218,13 @@ def test_what_runs_is_shown_and_only_what_changes_is_spoken(page: Any, house: Ho
     assert page.locator(FIGURES).text_content() == ""
 
 
+def test_a_film_without_a_seat_says_its_place_and_not_that_it_is_made(page: Any, house: House) -> None:
+    house.films[0]["place"] = 3
+    page.evaluate(LOOK)
+    assert page.locator(NOTE).text_content() == "Film b: Waiting for a seat, place 3"
+    assert page.locator(FIGURES).text_content() == "0:01 / 0:10"
+
+
 def test_an_answer_that_is_none_takes_nothing_away(page: Any, house: House) -> None:
     house.broken = "<html>A gateway speaks."
     page.evaluate("() => localStorage.removeItem('flashtalk_visitor')")
@@ -231,12 +238,13 @@ def test_an_answer_that_is_none_takes_nothing_away(page: Any, house: House) -> N
     assert (rows(page), page.locator(NOTE).text_content()) == (["b", "a"], LOST)
 
 
-def test_a_network_that_swallows_what_is_asked_is_asked_again(page: Any, house: House) -> None:
+@pytest.mark.parametrize("forget", ["", "localStorage.removeItem('flashtalk_visitor');"], ids=["again", "first"])
+def test_a_network_that_swallows_what_is_asked_is_asked_again(forget: str, page: Any, house: House) -> None:
     page.evaluate(
         "() => { const real = AbortSignal.timeout; AbortSignal.timeout = (ms) => real.call(AbortSignal, ms / 50); }"
     )
     house.holds = True
-    page.evaluate(f"() => void ({LOOK})()")
+    page.evaluate(f"() => {{ {forget} void ({LOOK})(); }}")
     told(page, LOST, 5000)
     house.holds = False
     house.films.insert(0, film("c"))

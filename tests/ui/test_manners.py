@@ -357,6 +357,15 @@ def test_programs_find_one_endpoint_for_each_thing_to_do(locked: Opened) -> None
 # What is kept, and for how long
 
 
+def test_a_clock_that_is_set_ahead_removes_no_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload, later_s = tmp_path / ("a" * 64), time.time() + 8 * 86400
+    upload.mkdir()
+    cleaner = Cleaner([Rule(tmp_path, 900)])
+    monkeypatch.setattr(time, "time", lambda: later_s)
+    cleaner.sweep()
+    assert upload.exists()
+
+
 def test_uploads_and_films_go_when_they_are_old(tmp_path: Path) -> None:
     ages, now_s = DoorConfig(), time.time()
     cache, films = tmp_path / "cache", tmp_path / "films"
@@ -369,7 +378,7 @@ def test_uploads_and_films_go_when_they_are_old(tmp_path: Path) -> None:
 
     def left(age_s: float) -> set[str]:
         rules = (Rule(cache, ages.upload_age_s), Rule(films, ages.output_age_s), Rule(tmp_path / "none", 1))
-        Cleaner(rules, lambda: now_s + age_s).sweep()
+        Cleaner(rules, lambda changed_s: now_s + age_s - changed_s).sweep()
         return {path.name[0] for folder in (cache, films) for path in folder.iterdir()}
 
     assert ages.upload_age_s == 15 * 60

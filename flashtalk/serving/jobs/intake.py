@@ -17,7 +17,7 @@ from flashtalk.config import StreamConfig
 from flashtalk.errors import EngineError, InputError
 from flashtalk.media.part_file import plain_errors, share_file
 from flashtalk.serving.door import Door, Kind, gone
-from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder
+from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder, sync_file
 from flashtalk.serving.jobs.sound import write_track, write_voice
 
 _FILM_BYTES_PER_PIXEL = 0.1
@@ -56,6 +56,9 @@ def _opened(folder: JobFolder, door: Door, min_free_bytes: int) -> Material:
         raise InputError(
             "The sound is shorter than a sample of what the model hears; give a longer one.", code="audio_empty"
         )
+    with plain_errors("the sound"):
+        for path in (folder.picture, folder.voice, folder.track):
+            sync_file(path)  # a record must never know more than is there after a power cut
     return Material(picture_HWC.shape[0], picture_HWC.shape[1], info.channels, samples)
 
 

@@ -110,20 +110,19 @@ class JobFolder:
     def bytes(self) -> int:
         """What it takes of the disk; files of two names count once."""
         found = {}
-        for path in self.path.rglob("*"):
-            with suppress(OSError):  # files come and go meanwhile
-                info = path.stat()
-                found[info.st_ino] = info.st_size
+        for folder, _, names in os.walk(self.path):  # files and folders come and go meanwhile
+            for name in names:
+                with suppress(OSError):
+                    info = Path(folder, name).stat()
+                    found[info.st_ino] = info.st_size
         return sum(found.values())
 
     def write(self, job: Job) -> None:
         """Replace the record: a kill leaves the old one or the new one."""
         temporary = self._record.with_suffix(".new")
         with plain_errors("the list of films"):
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(job)))
-                file.flush()
-                os.fsync(file.fileno())
+            temporary.write_text(json.dumps(asdict(job)), encoding="utf-8")
+            sync_file(temporary)
             temporary.replace(self._record)
             sync_folder(self.path)
 
@@ -133,6 +132,12 @@ class JobFolder:
             return _job_from(json.loads(self._record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, FlashTalkError):
             raise EngineError("The record of a film is damaged.", code="job_damaged") from None
+
+
+def sync_file(path: Path) -> None:
+    """Have what was written to it outlive a power cut. Raises OSError."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def new_id() -> str:

@@ -27,7 +27,7 @@ from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder
 from flashtalk.serving.jobs.rows import Row, Rows
 from flashtalk.serving.jobs.sound import read_track, read_voice
 from flashtalk.serving.jobs.states import States
-from flashtalk.serving.journal import Entry, Journal
+from flashtalk.serving.journal import LOST, Entry, Journal
 from flashtalk.serving.protocol import Client, Stream
 from flashtalk.types import VideoChunk
 
@@ -37,8 +37,6 @@ Ending = Literal["done", "pause", "stop", "cancel"]
 
 _PATIENCE_S = 1.0
 """How often the wish is asked while no chunk comes."""
-_LOST = ("part_missing", "part_damaged", "state_damaged", "journal_damaged", "journal_version")
-"""What leaves nothing to go on from, an upgrade included: the film is made from its beginning, to the same bytes."""
 
 
 class Stopped(Exception):
@@ -59,7 +57,10 @@ class _Place:
 
 
 class Render:
-    """One film. `wish` is asked between chunks, and while it waits for a chunk or a seat."""
+    """One film. `wish` is asked between chunks, and while it waits for a chunk or a seat.
+
+    seek_seat: told the place in the house's line, None when it has its seat.
+    """
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Render:
         client: Client,
         config: JobsConfig,
         wish: Callable[[], Wish],
+        seek_seat: Callable[[int | None], None],
     ) -> None:
         self._folder = folder
         self._job = job
@@ -76,6 +78,7 @@ class Render:
         self._client = client
         self._config = config
         self._wish = wish
+        self._seek_seat = seek_seat
         self._journal = Journal(folder.film)
         self._saved_s = time.monotonic()
         self._unsaved_chunks = 0
@@ -108,7 +111,7 @@ class Render:
                 self._rows.cut(film.checkpoint()["bytes"])
                 return film, entry
             except EngineError as error:
-                if error.code not in _LOST:
+                if error.code not in LOST:
                     raise
         self._journal.remove()
         self._rows.cut(0)
@@ -119,6 +122,7 @@ class Render:
         picture_HWC, stream = read_picture(self._folder, self._job), self._job.stream
         meter = DriftMeter(fit_portrait(picture_HWC, stream.width, stream.height, stream.fit))
         with self._take_seat(picture_HWC, entry) as seat:
+            self._seek_seat(None)
             place = _Place(seat, entry.frames, entry.samples_fed) if entry else _Place(seat, 0, 0)
             if entry is None:
                 self._save(film, place)
@@ -135,7 +139,8 @@ class Render:
         job = self._job
         return self._client.open(picture_HWC, prompt=job.prompt, on_place=self._look_up, **asdict(job.stream))
 
-    def _look_up(self, _place: int) -> None:
+    def _look_up(self, place: int) -> None:
+        self._seek_seat(place)
         stop_if_wished(self._wish)
 
     def _chunks(self, film: Mp4Writer, place: _Place, meter: DriftMeter) -> Ending:
@@ -212,7 +217,8 @@ class Render:
         return "done"
 
     def _complete(self, film: Mp4Writer) -> None:
-        """Viewers of the growing film may go on for a while: its file gets a second name."""
+        """Viewers of the growing film may go on for a while: its file gets a second name. It is copied once more."""
+        demand_room(self._folder.path, film.checkpoint()["bytes"], self._config.min_free_bytes)
         share_file(part_path(self._folder.film), self._folder.preview)
         film.close()
         self._clear_up()

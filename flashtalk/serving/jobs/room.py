@@ -20,11 +20,12 @@ from typing import Self
 from flashtalk.config import StreamConfig
 from flashtalk.config_app import JobsConfig
 from flashtalk.errors import FlashTalkError, InputError, Overloaded, WorkerLost
+from flashtalk.serving.ages import Ages
 from flashtalk.serving.asked import demand_short_prompt
 from flashtalk.serving.door import Door
 from flashtalk.serving.jobs.care import logged, removed_on_error
 from flashtalk.serving.jobs.intake import demand_room, film_bytes, take_in
-from flashtalk.serving.jobs.places import demand_place, surplus
+from flashtalk.serving.jobs.places import demand_place
 from flashtalk.serving.jobs.record import Job, JobFolder, Span, State, new_id
 from flashtalk.serving.jobs.render import Render, Wish
 from flashtalk.serving.jobs.rows import Row
@@ -85,6 +86,7 @@ class JobRoom:
         self._client = client
         self._door = door
         self._config = config
+        self._ages = Ages()
         self._wishes: dict[str, Wish] = {}
         self._losses: Counter[str] = Counter()
         self._intake: dict[tuple[str, str], Order | Job] = {}
@@ -198,17 +200,9 @@ class JobRoom:
 
     def sweep(self, now_s: float | None = None) -> None:
         """Remove what is too old: jobs that nothing happened to, second names of films."""
-        now_s = time.time() if now_s is None else now_s
+        age_s = self._ages.age_s if now_s is None else lambda changed_s: now_s - changed_s
         with self._changed:
-            for job in self._shelf.all():
-                age_s = now_s - job.changed_s
-                if age_s > self._config.keep_s and job.state not in ("waiting", "rendering"):
-                    self._shelf.forget(job.id)
-                elif age_s > self._config.preview_s and job.state == "done":
-                    self.folder(job.id).preview.unlink(missing_ok=True)
-            for job in surplus(self._shelf.all(), self._config):
-                self._shelf.forget(job.id)
-            self._shelf.clear_strays(now_s - self._config.keep_s)
+            self._shelf.sweep(self._config, age_s)
 
     def wait(self, job_id: str, states: tuple[State, ...], timeout_s: float) -> Job:
         """Until the job is in one of these states. Raises TimeoutError."""
@@ -276,7 +270,7 @@ class JobRoom:
 
     def _span_of(self, parent: Job, span: Span, key: str, folder: JobFolder) -> Job:
         job = job_of_span(parent, span, key)
-        begin_span(self.folder(parent.id), folder, job)
+        begin_span(parent, self.folder(parent.id), folder, job)
         needed = folder.base.stat().st_size + film_bytes(job.goal_frames, job.stream)
         demand_room(folder.path, needed, self._config.min_free_bytes)
         return job
@@ -324,11 +318,16 @@ class JobRoom:
         rows = self._shelf.rows(job.id)
         before = len(rows.all)
         make = SpanRender if job.span else Render
+        given = (self.folder(job.id), job, rows, self._client, self._config, lambda: self._wish(job.id))
         try:
-            work = make(self.folder(job.id), job, rows, self._client, self._config, lambda: self._wish(job.id))
+            work = make(*given, lambda place: self._seek_seat(job.id, place))
             return _Ended("done" if work.run() == "done" else "waiting")
         except FlashTalkError as error:
             return self._after(job, error, moved=len(rows.all) > before)
+
+    def _seek_seat(self, job_id: str, place: int | None) -> None:
+        with self._changed:
+            self._shelf.seek_seat(job_id, place)
 
     def _after(self, job: Job, error: FlashTalkError, *, moved: bool) -> _Ended:
         """What becomes of a job that met an error."""
@@ -337,6 +336,7 @@ class JobRoom:
             return _Ended("paused", str(error), error.code)
         if isinstance(error, Overloaded):
             with self._changed:
+                self._shelf.seek_seat(job.id, error.place)
                 self._changed.wait_for(lambda: self._wish(job.id) != "go on", _SEAT_S)
             return _Ended("waiting")
         if isinstance(error, WorkerLost):

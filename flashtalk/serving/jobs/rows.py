@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flashtalk.media.part_file import plain_errors
 from flashtalk.serving.jobs.drift import Look
+from flashtalk.serving.jobs.record import sync_file
 
 _SINGLE, _TOGETHER = 16, 8
 
@@ -46,7 +46,7 @@ class Rows:
         temporary = self._path.with_suffix(".new")
         with plain_errors("the film's index"):
             temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
-            _sync(temporary)
+            sync_file(temporary)
             temporary.replace(self._path)
         self.all = rows
 
@@ -59,7 +59,7 @@ class Rows:
     def sync(self) -> None:
         """Have them outlive a power cut; the film's journal must never know more chunks than its rows."""
         with plain_errors("the film's index"):
-            _sync(self._path)
+            sync_file(self._path)
 
 
 def pieces(rows: Sequence[Row], *, ended: bool) -> list[Sequence[Row]]:
@@ -84,11 +84,6 @@ def playlist(rows: Sequence[Row], fps: int, *, ended: bool) -> str:
     for number, length_s in enumerate(lengths_s):
         lines += [f"#EXTINF:{length_s:.5f},", f"{number}.m4s"]
     return "\n".join([*lines, *["#EXT-X-ENDLIST"] * ended, ""])
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _line(row: Row) -> str:

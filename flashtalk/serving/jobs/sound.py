@@ -23,7 +23,7 @@ def write_voice(path: Path, blocks: Iterable[np.ndarray]) -> int:
 
 
 def read_voice(path: Path, start: int, end: int) -> np.ndarray:
-    """float32 [end - start]."""
+    """float32 [end - start]. Raises EngineError(job_damaged)."""
     return np.frombuffer(_read(path, 4 * start, 4 * end), "<f4").astype(np.float32)
 
 
@@ -35,17 +35,25 @@ def write_track(path: Path, blocks: Iterable[np.ndarray]) -> None:
 
 
 def read_track(path: Path, channels: int, start: int, end: int | None = None) -> np.ndarray:
-    """float32 [S] (one channel) or [S, 2]; end None: all that is left."""
+    """float32 [S] (one channel) or [S, 2]; end None: all that is left. Raises EngineError(job_damaged)."""
     size = 2 * channels
-    data = _read(path, size * start, path.stat().st_size if end is None else size * end)
+    data = _read(path, size * start, None if end is None else size * end)
     samples = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
     return samples if channels == 1 else samples.reshape(-1, channels)
 
 
-def _read(path: Path, start: int, end: int) -> bytes:
+def _read(path: Path, start: int, end: int | None) -> bytes:
+    """All that is left if `end` is None; otherwise what is not there is missed: no film falls silent."""
     try:
         with path.open("rb") as file:
             file.seek(start)
-            return file.read(max(0, end - start))
+            data = file.read(-1 if end is None else max(0, end - start))
     except OSError:
-        raise EngineError("The sound of this film is gone; begin it again.", code="job_damaged") from None
+        raise _damaged() from None
+    if end is not None and len(data) < end - start:
+        raise _damaged()
+    return data
+
+
+def _damaged() -> EngineError:
+    return EngineError("The sound of this film is gone; begin it again.", code="job_damaged")

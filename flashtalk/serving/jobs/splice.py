@@ -19,6 +19,9 @@ from flashtalk.serving.jobs.record import JobFolder, Span
 Timed = tuple[float, int, av.Packet]
 """(seconds, order among equals, packet)"""
 
+_INDEX_BYTES, _INDEX_BYTES_PER_PACKET = 1 << 16, 32
+"""At most: of a packet's own, its size takes 4, its place 8, a new run 12, a key picture or another length 8."""
+
 
 def splice(folder: JobFolder, span: Span, fps: int) -> None:
     """Make the film: the base, with the clip's pictures in place of the span's. Raises OSError, EngineError."""
@@ -53,7 +56,7 @@ def _mux(folder: JobFolder, span: Span, fps: int, target: Path) -> None:
         av.open(str(folder.base)) as pictures,
         av.open(str(folder.base)) as sounds,
         av.open(str(folder.clip)) as clip,
-        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as film,
+        av.open(str(target), "w", format="mp4", options=_room_for_index(pictures)) as film,
     ):
         video, new = pictures.streams.video[0], clip.streams.video[0]
         if video.codec_context.extradata != new.codec_context.extradata:
@@ -67,6 +70,14 @@ def _mux(folder: JobFolder, span: Span, fps: int, target: Path) -> None:
         for _, lane, packet in heapq.merge(*lanes, key=lambda timed: timed[:2]):
             packet.stream = out_sound if lane == _SOUND and out_sound else out_video
             film.mux(packet)
+
+
+def _room_for_index(base: InputContainer) -> dict[str, str]:
+    """In front of the film. With `faststart` instead, all of a film of gigabytes would be moved while Python stands
+    still, and everybody's talks with it. If it were too little, closing the film would fail.
+    """
+    packets = sum(stream.frames for stream in base.streams)
+    return {"moov_size": str(_INDEX_BYTES + _INDEX_BYTES_PER_PACKET * packets)}
 
 
 _OUTSIDE, _INSIDE, _SOUND = range(3)

@@ -46,7 +46,8 @@ class Page {
   async visitor() {
     const kept = localStorage.getItem(KEPT.visitor);
     if (kept) return kept;
-    this.first ??= this.told(fetch("ft/jobs/visitor", { method: "POST" })).finally(() => (this.first = null));
+    const asked = () => fetch("ft/jobs/visitor", { method: "POST", signal: AbortSignal.timeout(PATIENCE_MS) });
+    this.first ??= this.told(asked()).finally(() => (this.first = null));
     const { visitor } = await this.first;
     localStorage.setItem(KEPT.visitor, visitor);
     return visitor;

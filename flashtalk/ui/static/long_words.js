@@ -26,7 +26,7 @@ export class Words {
 
   /** Without what runs while it is made. */
   state(film) {
-    const parts = [this.say(film.state, { place: film.place ?? 1 })];
+    const parts = [this.say(seeksSeat(film) ? "seat" : film.state, { place: film.place ?? 1 })];
     if (film.span_s) parts.push(this.say("part", { from: film.span_s[0].toFixed(1), to: film.span_s[1].toFixed(1) }));
     if (!LIVE.includes(film.state)) parts.push(film.state === "done" ? clock(film.seconds) : made(film));
     if (film.reason) parts.push(this.why(film.reason_code, film.reason));
@@ -37,11 +37,16 @@ export class Words {
   /** What runs: nothing of a film that rests. */
   figures(film) {
     if (!LIVE.includes(film.state)) return "";
-    const parts = [made(film)], isMade = film.state === "rendering";
+    const parts = [made(film)], isMade = film.state === "rendering" && !seeksSeat(film);
     if (isMade && film.made_fps) parts.push(this.say("fps", { fps: film.made_fps }));
     if (isMade && film.left_s !== null) parts.push(this.say("left", { time: clock(film.left_s) }));
     return parts.join(" · ");
   }
+}
+
+/** Whether it waits in the house's line, with people who talk. */
+function seeksSeat(film) {
+  return film.state === "rendering" && Boolean(film.place);
 }
 
 export function clock(seconds) {
