@@ -63,8 +63,8 @@ class Checkpoint:
         """The files of a component. Raises CheckpointError if there are none, or if they were never verified."""
         found = component_files(self.folder, component)
         if not found:
-            stem, hint = COMPONENT_FILES[component], "if it holds published .pth files, run `flashtalk convert` on it once"
-            raise CheckpointError(f"{self.folder.name} holds no {stem}.safetensors, the weights of {component}; {hint}")
+            told = f"{self.folder.name} holds no {COMPONENT_FILES[component]}.safetensors, the weights of {component}"
+            raise CheckpointError(f"{told}; if it holds published .pth files, run `flashtalk convert` on it once")
         strange = [file.name for file in found if file.relative_to(self.folder).as_posix() not in self.listed]
         if strange:
             raise CheckpointError(
