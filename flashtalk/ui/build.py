@@ -26,6 +26,7 @@ from flashtalk.ui.context import UiContext
 from flashtalk.ui.endpoints import Endpoints
 from flashtalk.ui.guard import Guard, Login
 from flashtalk.ui.kept import Kept
+from flashtalk.ui.leftovers import Leftovers
 from flashtalk.ui.limits import RateLimit
 from flashtalk.ui.memory import keep_pages_small
 from flashtalk.ui.mishaps import spoken
@@ -135,7 +136,8 @@ def mount(
     blocks = build_app(client, settings, context)
     age_s = context.door.config.upload_age_s
     streams = Streams(blocks, context.browsers, age_s=age_s, most_bytes=settings.streamed_max_bytes)
-    context.cleaner.also(streams.forget_old)
+    for forget in (Leftovers(blocks, age_s=age_s).forget_old, streams.forget_old):
+        context.cleaner.also(forget)
     app = fastapi.FastAPI(
         title="FlashTalk", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_cleaned(context.cleaner)
     )

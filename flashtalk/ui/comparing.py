@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from flashtalk.ui.films import FilmStore
 from flashtalk.ui.material import materials_of
 from flashtalk.ui.measures import Measurer
 from flashtalk.ui.project import demand_project_room
+from flashtalk.ui.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,6 @@ class Making:
 
 
 Event = Starting | InLine | Making | Result
-
-
-class Watch:
-    """A comparison on a visitor's page, from the press on. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._over = threading.Event()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody watches any more."""
-        return self._over.is_set()
-
-    def end(self) -> None:
-        """Nobody watches any more; allowed any number of times."""
-        self._over.set()
 
 
 class Comparer:

@@ -6,17 +6,15 @@ Each is a template for Gradio: it shows itself through its parent's front end.
 
 from __future__ import annotations
 
-import secrets
 from abc import ABCMeta
 from pathlib import Path
 from typing import Any
 
-import anyio
 import gradio as gr
 from gradio.component_meta import ComponentMeta
 from gradio.data_classes import FileData, ImageData
 
-from flashtalk.media.segments import Segment, join_segments
+from flashtalk.media.segments import Segment
 
 AGREED = "of somebody who agreed to it"
 """Whose faces and voices programs may bring; the page asks its visitors (ui/frame.py)."""
@@ -58,20 +56,6 @@ class SegmentVideo(gr.Video, metaclass=_Quiet):
 
     def end_stream_output(self, output_id: str) -> None:
         """Nothing to let go of."""
-
-    async def combine_stream(
-        self,
-        stream: list[bytes],
-        desired_output_format: str | None = None,
-        only_file: bool = False,
-    ) -> FileData:
-        """All segments as one mp4 in Gradio's cache, for the player's own download button."""
-        del desired_output_format, only_file
-        folder = Path(self.GRADIO_CACHE) / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        path = folder / "flashtalk.mp4"
-        await anyio.to_thread.run_sync(join_segments, stream, path)
-        return FileData(path=str(path), is_stream=False, orig_name="flashtalk.mp4")
 
 
 class PortraitInput(gr.Image, metaclass=_Quiet):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,18 +30,21 @@ from flashtalk.ui.project import (
     read_project,
     write_project,
 )
-from flashtalk.ui.watching import HAND_OVER_S, Watched
+from flashtalk.ui.watching import Watch, Watched
 
-Update = tuple[object, str, str]
-"""For the video (a Segment or gr.skip()), the status line and the download links."""
+Update = tuple[object, str, object]
+"""For the video (a Segment or gr.skip()), the status line and the download links, which stay until another comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one visitor asked for: paths of the chosen files, and the settings. visitor: a name for whoever watches."""
+    """What one visitor asked for: paths of the chosen files, and the settings. visitor: a name for whoever watches.
+
+    voice: or what makes one, which takes a while.
+    """
 
     portrait: str | None
-    voice: str | None
+    voice: str | Callable[[], str] | None
     wishes: Wishes
     language: str = "en"
     visitor: str = ""
@@ -99,15 +101,12 @@ class _Work:
     voice: BinaryIO
 
 
-class _Watch:
-    """What one visitor watches, from the press on, when there is no film yet. Thread-safe."""
+class _Watch(Watch):
+    """Of a film, which is not there yet at the press."""
 
     def __init__(self, reel: _Reel) -> None:
         self._reel = reel
-        self._lock = threading.Lock()
         self._film: Film | None = None
-        self.is_over = False
-        """Whether nobody watches any more."""
 
     @property
     def is_seen(self) -> bool:
@@ -116,17 +115,15 @@ class _Watch:
 
     def begin(self, film: Film) -> None:
         """The film is there; it ends at once if the watch is over."""
-        with self._lock:
-            self._film = film
-            if self.is_over:
-                film.cancel()
+        self._film = film
+        if self.is_over:
+            film.cancel()
 
     def end(self) -> None:
         """Nobody watches any more; allowed any number of times."""
-        with self._lock:
-            self.is_over = True
-            if self._film:
-                self._film.cancel()
+        super().end()
+        if self._film:
+            self._film.cancel()
 
 
 class Studio:
@@ -144,16 +141,11 @@ class Studio:
 
         A visitor watches one film: a new one ends the one before.
         """
-        texts, language, model = self._context.texts, request.language, request.wishes.model
-        begin = "settings.model_starts" if model else "status.start"
         reel = _Reel()
         watch = _Watch(reel)
-        with self._watched.watching(request.visitor, watch) as former:
-            yield gr.skip(), status.moving(texts, begin, language, model=model), ""
-            try:
-                yield from self._show(request, reel, watch, HAND_OVER_S if former else 0)
-            except Exception as error:
-                yield gr.skip(), status.failed(sentence(error)), ""
+        yield from self._watched.updates(
+            request.visitor, watch, lambda patience_s: self._updates(request, reel, watch, patience_s)
+        )
 
     def stop(self, visitor: str) -> bool | None:
         """End the film that this visitor watches; whether some of it is on the page, where it stays. None: no film."""
@@ -189,13 +181,23 @@ class Studio:
         stream = engine.stream(**stream_changes(wishes.seed, wishes.settings))
         return how_alike(project.made_with, made_with(engine.info, stream))
 
+    def _updates(self, request: Request, reel: _Reel, watch: _Watch, patience_s: float) -> Generator[Update]:
+        texts, language, model = self._context.texts, request.language, request.wishes.model
+        begin = "settings.model_starts" if model else "status.start"
+        yield gr.skip(), status.moving(texts, begin, language, model=model), gr.skip()
+        try:
+            yield from self._show(request, reel, watch, patience_s)
+        except Exception as error:
+            yield gr.skip(), status.failed(sentence(error)), gr.skip()
+
     @contextmanager
     def _work(self, request: Request, *, watched: bool) -> Iterator[_Work]:
         wishes = request.wishes
         demand_project_room(self._context.folder)
+        voice_path = request.voice() if callable(request.voice) else request.voice
         order = Order(
             portrait_HWC=self._materials.portrait(request.portrait),
-            voice=self._materials.voice(request.voice),
+            voice=self._materials.voice(voice_path),
             prompt=wishes.prompt,
             seed=wishes.seed,
             label=wishes.label,
@@ -203,7 +205,7 @@ class Studio:
             watched=watched,
             changes=wishes.settings,
         )
-        portrait, voice = Path(request.portrait or ""), Path(request.voice or "")
+        portrait, voice = Path(request.portrait or ""), Path(voice_path or "")
         with portrait.open("rb") as face, voice.open("rb") as sound, Film(self._context.client, order) as film:
             yield _Work(film, order.voice, face, sound)
 
@@ -220,13 +222,13 @@ class Studio:
         start_s = float("inf")
         for event in film:
             if isinstance(event, InLine):
-                yield gr.skip(), status.waiting(texts, language, event), ""
+                yield gr.skip(), status.waiting(texts, language, event), gr.skip()
             if isinstance(event, Made):
                 reel.add(event)
                 pace = self._learn(film, reel, event)
                 start_s = time.perf_counter() + pace.hold_s
                 if not reel.shown and pace.hold_s:
-                    yield gr.skip(), status.making(texts, "status.hold", language, pace), ""
+                    yield gr.skip(), status.making(texts, "status.hold", language, pace), gr.skip()
             if reel.shown or time.perf_counter() >= start_s or reel.frames == film.frames_total:
                 for segment in reel.take():
                     yield segment, status.making(texts, "status.making", language, pace), ""

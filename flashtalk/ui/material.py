@@ -42,11 +42,6 @@ class Voice:
     track_SC: np.ndarray
     speech_S: np.ndarray
 
-    @property
-    def duration_s(self) -> float:
-        """How long it lasts."""
-        return len(self.speech_S) / _SPEECH_RATE
-
     def wav(self) -> tuple[bytes, memoryview]:
         """Head and samples of a sound file that opens as this very voice, bit for bit."""
         samples_SC = np.ascontiguousarray(self.track_SC, "<f4")

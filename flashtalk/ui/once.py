@@ -17,18 +17,23 @@ _MOST_DONE = 256
 _MOST_WAITING = 4
 """For one job; more are told at once to ask again."""
 _PATIENCE_S = 60.0
+_BEFORE_S = 60.0
+"""A job is forgotten so long before the files that it made."""
 
 
 @dataclass
 class _Job(Generic[Value]):
     fingerprint: str
-    begun_s: float
     future: Future[Value]
+    done_s: float = 0.0
     waiting: int = 0
 
 
 class Once(Generic[Value]):
-    """Remembers jobs by their key for `age_s`. Who asks for one that is under way waits `patience_s`. Thread-safe."""
+    """Remembers jobs by their key. Who asks for one that is under way waits `patience_s`. Thread-safe.
+
+    age_s: of the files that a job makes, from its end.
+    """
 
     def __init__(self, age_s: float, patience_s: float = _PATIENCE_S) -> None:
         self._age_s = age_s
@@ -58,7 +63,7 @@ class Once(Generic[Value]):
             self._forget()
             known = self._jobs.get(key)
             if known is None:
-                known = self._jobs[key] = _Job(fingerprint, time.monotonic(), Future())
+                known = self._jobs[key] = _Job(fingerprint, Future())
                 return known, True
         if known.fingerprint != fingerprint:
             raise InputError("This key was used for another film; take a new one.", code="key_reused")
@@ -67,9 +72,9 @@ class Once(Generic[Value]):
     def _forget(self) -> None:
         """Jobs that are done and old, or more than enough; those under way stay."""
         done = [key for key, job in self._jobs.items() if job.future.done()]
-        oldest_s = time.monotonic() - self._age_s
+        oldest_s = time.monotonic() - (self._age_s - _BEFORE_S)
         for place, key in enumerate(done, start=1):
-            if len(done) - place >= _MOST_DONE or self._jobs[key].begun_s < oldest_s:
+            if len(done) - place >= _MOST_DONE or self._jobs[key].done_s < oldest_s:
                 del self._jobs[key]
 
     def _others(self, job: _Job[Value]) -> Value:
@@ -97,5 +102,6 @@ class Once(Generic[Value]):
             job.future.set_exception(error)
         else:
             with self._lock:
+                job.done_s = time.monotonic()
                 self._jobs[key] = self._jobs.pop(key)  # the youngest of those that are done
                 job.future.set_result(result)

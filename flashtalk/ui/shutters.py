@@ -50,6 +50,8 @@ _OPEN = re.compile(
 copies a whole film for each that asks."""
 _NAME_BYTES = 255
 """Of a file, at most; disks fail over longer ones."""
+_UPLOAD_LETTERS = 64
+"""Of the name that a page makes up for one; Gradio remembers it for a while."""
 _SESSION = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)$|stream/([^/]+)/.)")
 _CALLS = tuple(
     f"/gradio_api/{route}" for route in ("queue/join", "call/", "run/", "api/", "cancel", "reset", "stream/")
@@ -161,7 +163,8 @@ class Shutters:
 
     def _refusal(self, asked: Request) -> Response | None:
         path, inside = _route(asked), self._inside(asked)
-        if not _OPEN.fullmatch(inside) or _longest_name(path) > _NAME_BYTES:
+        upload = asked.query_params.get("upload_id", "")
+        if not _OPEN.fullmatch(inside) or _longest_name(path) > _NAME_BYTES or len(upload) > _UPLOAD_LETTERS:
             return refused(asked, 404, "There is nothing here.")
         if (asked.method not in _SAFE or inside == _LOGOUT) and is_foreign(asked):
             return refused(asked, 403, "Another site sent this; open the page itself.")

@@ -76,7 +76,8 @@ def shown_film(page: Page, card: str) -> Shown:
     page.evaluate(WATCH)
     page.evaluate("performance.clearResourceTimings()")
     page.click(card)
-    page.wait_for_selector(".ft-save", timeout=240 * SECONDS_MS)
+    page.wait_for_selector("#ft-status .ft-busy")
+    page.wait_for_selector("#ft-status .ft-status:not(.ft-busy)", timeout=240 * SECONDS_MS)
     page.wait_for_function("window.seen.ended", timeout=60 * SECONDS_MS)
     seen, arrivals = page.evaluate("window.seen"), page.evaluate(ARRIVALS)
 

@@ -78,6 +78,8 @@ const does = {
   type: (words) => handlers.input({ target: at(".ft-type textarea", words) }),
   click: (what) => handlers.click({ target: at(what) }),
   changed: (path) => void window.flashtalkTyped.changed(path && { path }),
+  // A text was read out, or could not be.
+  spoken: (isRead) => handlers["flashtalk:spoken"]?.({ detail: isRead }),
   // A project was read, or could not be.
   opened: (isOpen) => handlers["flashtalk:opened"]({ detail: isOpen }),
   counts: () => [counts.b.textContent, counts.data.textContent, line.dataset.state],
@@ -140,7 +142,7 @@ const does = {
     const target = tabButton(what);
     handlers.click({ target, timeStamp: time, preventDefault() {}, stopImmediatePropagation: () => { isHeld = true; } });
     pressed.push(what);
-    if (what === "ft-make" && !isHeld) ordered++;
+    if (["ft-make", ".ft-card"].includes(what) && !isHeld) ordered++;
     return does.stands_now();
   },
   stands_now: () => [ordered, comes.dataset.state ?? ""],

@@ -16,6 +16,7 @@ SAMPLE, OTHER = "/app/assets/speech/hello.wav", "/app/assets/speech/sorry.wav"
 UPLOADED, SPOKEN = f"/cache/{'a' * 64}/speech.wav", f"/cache/{'b' * 32}/speech.wav"
 CHIP, CARD, SPEAK = ".ft-chip", ".ft-card", "#ft-speak"
 TYPED = ["type", "Hello."]
+READ = ["spoken", True]
 PROJECT, THERE, OPENED, DAMAGED = (
     ["brings", 1600, "film.flashtalk.json"],
     ["answered", 200],
@@ -105,7 +106,7 @@ THUMB, CLEARED = ".ft-thumb", ".ft-drop:not(.ft-drop-voice) .icon-button-wrapper
         ([RECORDED, MAKE, ["passes", 20_000]], [0, "lost"]),
         # Who presses for something else wants that.
         ([BRINGS, MAKE, ["presses", ".ft-go"], ["answered", 200], SETTLES], [0, ""]),
-        ([BRINGS, MAKE, ["presses", ".ft-card"], ["answered", 200], SETTLES], [0, ""]),
+        ([BRINGS, MAKE, ["presses", CARD], ["answered", 200], SETTLES], [1, ""]),
         ([["brings", 1600, "image.png", False], MAKE], [1, ""]),
         # A project is waited for until it was read and its fields are filled.
         ([PROJECT, MAKE, THERE, SETTLES], [0, "coming"]),
@@ -118,10 +119,20 @@ THUMB, CLEARED = ".ft-thumb", ".ft-drop:not(.ft-drop-voice) .icon-button-wrapper
         ([PROJECT, TYPED, MAKE, THERE], [0, "coming"]),
         ([PROJECT, BRINGS, MAKE, THERE, OPENED], [0, "coming"]),
         ([PROJECT, MAKE, OPENED], [0, "coming"]),
+        # Of two the second one counts.
+        ([PROJECT, PROJECT, MAKE, THERE, THERE, OPENED], [0, "coming"]),
+        ([PROJECT, PROJECT, MAKE, THERE, THERE, OPENED, OPENED], [1, ""]),
+        ([PROJECT, ["presses", THUMB], MAKE, THERE, OPENED], [0, ""]),
+        ([PROJECT, ["presses", THUMB], MAKE, THERE, OPENED, SETTLES], [1, ""]),
+        # A text that is read out needs no wait, unless it is gone.
+        ([TYPED, ["presses", SPEAK], MAKE], [1, ""]),
+        ([TYPED, ["presses", SPEAK], ["type", ""], MAKE], [0, "coming"]),
+        ([TYPED, ["presses", SPEAK], ["type", ""], MAKE, READ], [1, ""]),
+        ([TYPED, ["presses", SPEAK], ["type", ""], MAKE, ["spoken", False]], [0, "lost"]),
         # What was replaced meanwhile is not waited for.
         ([BRINGS, ["presses", THUMB], MAKE], [1, ""]),
         ([BRINGS, ["presses", CLEARED], MAKE], [1, ""]),
-        ([BRINGS, ["presses", CARD], MAKE], [1, ""]),
+        ([BRINGS, ["presses", CARD], MAKE], [2, ""]),
         ([BRINGS, ["presses", CHIP], MAKE], [0, "coming"]),
         ([BRINGS, MAKE, ["presses", CHIP], ["answered", 200], SETTLES], [1, ""]),
         ([BRINGS, MAKE, ["presses", THUMB]], [0, ""]),
@@ -136,6 +147,9 @@ THUMB, CLEARED = ".ft-thumb", ".ft-drop:not(.ft-drop-voice) .icon-button-wrapper
         ([MAKE, MAKE], [1, ""]),
         ([MAKE, ["passes", 499], MAKE], [1, ""]),
         ([MAKE, ["passes", 500], MAKE], [2, ""]),
+        ([["presses", CARD], ["passes", 499], ["presses", CARD]], [1, ""]),
+        ([["presses", CARD], ["passes", 500], ["presses", CARD]], [2, ""]),
+        ([MAKE, ["presses", CARD]], [2, ""]),
         ([["compares_now"], MAKE], [0, ""]),
         ([["compares_now"], BRINGS, MAKE, ["answered", 200], SETTLES], [0, ""]),
     ],
@@ -153,6 +167,15 @@ def test_a_press_waits_for_a_file_on_its_way_and_is_made_when_it_is_there(acts: 
         ([BRINGS, ["presses", THUMB], ["presses", CLEARED], ["answered", 200], SETTLES], [THUMB, CLEARED]),
         ([VOICE, ["presses", CHIP], ["answered", 200], SETTLES], [CHIP, CHIP]),
         ([VOICE, ["presses", CHIP], TYPED, ["answered", 200], SETTLES], [CHIP]),
+        ([PROJECT, ["presses", THUMB], THERE, OPENED], [THUMB, THUMB]),
+        ([PROJECT, ["presses", CHIP], ["presses", THUMB], THERE, OPENED], [CHIP, THUMB, THUMB, CHIP]),
+        ([PROJECT, ["presses", CHIP], TYPED, THERE, OPENED], [CHIP]),
+        ([PROJECT, ["presses", THUMB], THERE, DAMAGED], [THUMB]),
+        ([["presses", THUMB], PROJECT, THERE, OPENED], [THUMB]),
+        ([TYPED, ["presses", SPEAK], ["presses", CHIP], READ], [SPEAK, CHIP, CHIP]),
+        ([TYPED, ["presses", SPEAK], ["presses", CHIP], ["spoken", False]], [SPEAK, CHIP]),
+        ([TYPED, ["presses", SPEAK], ["presses", CHIP], TYPED, READ], [SPEAK, CHIP]),
+        ([TYPED, ["presses", CHIP], ["presses", SPEAK], READ], [CHIP, SPEAK]),
     ],
 )
 def test_a_sample_chosen_while_a_file_was_on_its_way_is_chosen_again_when_that_comes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import fastapi
 import gradio as gr
@@ -68,7 +69,7 @@ def test_tokens_outlive_the_app_and_the_secret_is_its_owners(tmp_path: Path) -> 
 
 
 def test_one_key_makes_one_job() -> None:
-    once, calls, gate = Once[int](60), [], threading.Event()
+    once, calls, gate = Once[int](900), [], threading.Event()
 
     def work() -> int:
         gate.wait(5)
@@ -90,7 +91,7 @@ def test_one_key_makes_one_job() -> None:
 
 
 def test_a_wait_for_anothers_job_has_an_end_and_the_key_finds_it_later() -> None:
-    once, gate, begun = Once[int](60, patience_s=0.1), threading.Event(), threading.Event()
+    once, gate, begun = Once[int](900, patience_s=0.1), threading.Event(), threading.Event()
 
     def work() -> int:
         begun.set()
@@ -112,7 +113,7 @@ def test_a_wait_for_anothers_job_has_an_end_and_the_key_finds_it_later() -> None
 
 
 def test_few_wait_for_one_job_and_others_are_told_at_once() -> None:
-    once, gate, begun, told = Once[int](60, patience_s=20), threading.Event(), threading.Event(), list[object]()
+    once, gate, begun, told = Once[int](900, patience_s=20), threading.Event(), threading.Event(), list[object]()
 
     def work() -> int:
         begun.set()
@@ -138,10 +139,26 @@ def test_few_wait_for_one_job_and_others_are_told_at_once() -> None:
 
 
 def test_a_failed_job_may_be_tried_again() -> None:
-    once = Once[int](60)
+    once = Once[int](900)
     with pytest.raises(ZeroDivisionError):
         once.run("a-long-key", "film", lambda: 1 // 0)
     assert once.run("a-long-key", "film", lambda: 2) == 2
+
+
+def test_a_job_is_remembered_from_its_end_and_forgotten_before_its_files_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    once, made, now_s = Once[int](900), list[int](), 0.0
+    monkeypatch.setattr("flashtalk.ui.once.time", SimpleNamespace(monotonic=lambda: now_s))
+
+    def work() -> int:
+        nonlocal now_s
+        now_s += 1200
+        made.append(1)
+        return len(made)
+
+    assert once.run("a-long-key", "film", work) == 1
+    for later_s, number in ((0, 1), (839, 1), (2, 2)):
+        now_s += later_s
+        assert once.run("a-long-key", "film", work) == number
 
 
 def test_a_rate_is_for_each_address() -> None:

@@ -33,6 +33,7 @@ from tests.ui.test_chinese import HAN
 
 BROWSERS = Browsers(Tokens(b"secret"))
 SESSION, INSIDE = "abcdefghij", "what nobody may read"
+PROGRESS = f"/gradio_api/upload_progress?upload_id={'a' * 64}"
 NAMES = ("jobs/x/job.json", "films/x/film.mp4", "secret", "lock")
 
 
@@ -84,6 +85,7 @@ async def _ask(shutters: Shutters | Guard, method: str, path: str, **more: Any) 
         ),
         *("/gradio_api/file=%68ttp://a/", "/gradio_api/file/http://a/", "/gradio_api/file=file:///etc/passwd"),
         *("/gradio_api/proxy=https://a/", "/gradio_api/process_recording", "/gradio_api/component_server"),
+        *(f"/gradio_api/{route}?upload_id={'a' * 65}" for route in ("upload", "upload_progress")),
         *("/gradio_api/vibe-edit/", "/gradio_api/undo-vibe-edit", "/monitoring/summary", "/gradio_api/dev/reload"),
     ],
 )
@@ -103,7 +105,7 @@ def test_a_name_that_no_disk_knows_is_not_there(name: str, tmp_path: Path) -> No
 
 
 def test_what_the_page_needs_is(tmp_path: Path) -> None:
-    for path in ("/", f"/gradio_api/file={shipped(tmp_path)}", "/config", "/talk/talk/config"):
+    for path in ("/", f"/gradio_api/file={shipped(tmp_path)}", "/config", "/talk/talk/config", PROGRESS):
         assert ask(Behind(), "GET", path, tmp_path).text == "came through"
 
 

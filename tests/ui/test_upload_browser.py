@@ -277,7 +277,7 @@ def made(page: Page) -> str:
 def told(page: Page) -> str:
     """What it says of the film that was asked for."""
     page.wait_for_selector("#ft-status .ft-busy")
-    page.wait_for_selector(".ft-save, .ft-failed", timeout=240 * SECONDS_MS)
+    page.wait_for_selector("#ft-status .ft-status:not(.ft-busy)", timeout=240 * SECONDS_MS)
     return page.locator("#ft-status p").inner_text()
 
 

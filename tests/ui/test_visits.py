@@ -304,7 +304,8 @@ def test_a_visitors_next_film_takes_the_place_of_the_one_before(tmp_path: Path) 
             visitor.ask(card, visitor.inputs(card)).raise_for_status()
             wait_until(lambda: page.house.status().seats_used == 1, 20)
         said = " ".join(map(str, visitor.told()))
-        assert page.function("ft-make").trigger_mode == "multiple", "the page sends a press while a film is made"
+        modes = {page.function(name).trigger_mode for name in ("ft-make", CARD, "open_project")}
+        assert modes == {"multiple"}, "the page sends a press while a film is made"
     assert "waiting or being made" not in said
     assert len(set(re.findall(r"ft/films/([^/]+)/film\.mp4", said))) == 1, "those before ended"
 

@@ -14,14 +14,17 @@ const REPLACED_BY = {
 const line = element.querySelector(".ft-coming");
 const tab = element.closest(".tabitem");
 const ask = window.fetch.bind(window);
-const coming = new Set(), samples = {};
-let recording = null, held = null, madeMs = -DOUBLE_MS;
+const coming = new Set(), samples = { face: null, voice: null };
+let recording = null, speech = null, held = null, made = "", madeMs = 0;
 
 const typed = () => (tab.querySelector(".ft-type") ? window.flashtalkTyped : null);
 const matters = ({ kind }) => kind !== "voice" || !typed()?.pending().trim();
 const waits = () => [...coming].some(matters);
 /** A press for a comparison is none while another one is made. */
 const isDropped = () => tab.querySelector("#ft-compare-status .ft-busy");
+
+/** The samples that count. */
+const chosen = () => Object.keys(samples).filter((kind) => samples[kind] && matters({ kind })).map((kind) => samples[kind]);
 
 function say(state) {
   if (state) line.dataset.state = state;
@@ -33,10 +36,11 @@ function release(state = "") {
   say(state);
 }
 
-function begin(kind) {
-  const file = { kind, lose: kind === "face" ? null : typed()?.comes() };
+/** isRead: it is made of the text, which speaks for itself meanwhile. */
+function begin(kind, isRead = false) {
+  const file = { kind, lose: kind === "face" || isRead ? null : typed()?.comes() };
   coming.add(file);
-  samples[kind] = null;
+  for (const one of kind === "project" ? Object.keys(samples) : [kind]) samples[one] = null;
   if (!held) say("");
   return file;
 }
@@ -56,9 +60,12 @@ function end(file, hasArrived) {
     return;
   }
   if (!hasArrived) file.lose?.();
+  const replaced = hasArrived && file.kind === "project" ? chosen() : [];
+  for (const sample of replaced) sample.click();
   if (!button || (hasArrived ? waits() : !wasAwaited)) return;
   release(hasArrived ? "" : "lost");
-  if (hasArrived) button.click();
+  if (replaced.length) setTimeout(() => button.click(), SETTLING_MS);
+  else if (hasArrived) button.click();
 }
 
 function replace(kind, button) {
@@ -76,28 +83,45 @@ function record() {
   allow(recording, ENCODING_MS);
 }
 
+/** The text is read out by the press that this is; Gradio drops one that comes before its end. */
+function read() {
+  coming.delete(speech);
+  speech = begin("voice", true);
+  allow(speech, PATIENCE_MS);
+}
+
+function drop(event) {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+/** Whether this is the second press of a double click. */
+function isDouble({ timeStamp }, { id }) {
+  const isOne = made === id && timeStamp - madeMs < DOUBLE_MS;
+  [made, madeMs] = [id, timeStamp];
+  return isOne;
+}
+
 function go(event, button) {
   const isNone = isDropped(), isHeld = waits() && !isNone;
-  if (isNone || isHeld || event.timeStamp - madeMs < DOUBLE_MS) {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  }
+  if (isNone || isHeld || isDouble(event, button)) drop(event);
   if (isHeld) {
     held = button;
     say("coming");
     line.scrollIntoView({ block: "nearest" });
   } else if (!isNone) {
     release();
-    madeMs = event.timeStamp;
   }
 }
 
 function press(event) {
   const button = event.target.closest("button");
   if (!button || !tab.contains(button)) return;
+  if (button.matches(".ft-card") && isDouble(event, button)) return drop(event);
   if (button.id === line.dataset.go) go(event, button);
   else if (button.closest(ELSE)) release();
   else if (button.closest(".ft-drop-voice") && button.matches(".stop-button, .stop-button-paused")) record();
+  if (button.matches("#ft-speak")) read();
   for (const kind of Object.keys(REPLACED_BY)) if (button.matches(REPLACED_BY[kind])) replace(kind, button);
 }
 
@@ -132,10 +156,12 @@ function opens(file) {
   allow(file, OPENING_MS);
 }
 
-// ui/tabs/upload.py tells how that went.
+// ui/tabs/upload.py tells how that went, and how a text was read out.
 window.addEventListener("flashtalk:opened", ({ detail: isOpen }) => {
-  for (const file of coming) if (file.opens) end(file, isOpen);
+  const oldest = [...coming].find(({ opens }) => opens);
+  if (oldest) end(oldest, isOpen);
 });
+window.addEventListener("flashtalk:spoken", ({ detail: isRead }) => speech && end(speech, isRead));
 
 window.fetch = (what, how) => {
   const kind = how?.body instanceof FormData ? kindOf([...how.body.values()]) : "";

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict
-from itertools import takewhile
 from typing import Any
 
 import gradio as gr
@@ -19,7 +17,7 @@ from gradio.components import Component
 from flashtalk.errors import InputError
 from flashtalk.ui import compare_page, pickers, settings, status
 from flashtalk.ui.compare_page import Result, Variant
-from flashtalk.ui.comparing import Comparer, Making, Starting, Watch
+from flashtalk.ui.comparing import Comparer, Making, Starting
 from flashtalk.ui.components import AGREED, PortraitInput, VoiceInput
 from flashtalk.ui.context import UiContext
 from flashtalk.ui.film import InLine
@@ -29,7 +27,7 @@ from flashtalk.ui.once import Once
 from flashtalk.ui.samples import SAMPLES, portrait_path, voice_path
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
-from flashtalk.ui.watching import HAND_OVER_S, Watched
+from flashtalk.ui.watching import Watch, Watched
 
 TITLE = "compare.title"
 TEXTS: dict[str, Pair] = {
@@ -64,14 +62,14 @@ class _Tab:
 
         A visitor watches one comparison: a new one ends the one before.
         """
-        visitor, watch = request.session_hash or "", Watch()
-        with self._watched.watching(visitor, watch) as former:
-            patience_s = HAND_OVER_S if former else 0.0
-            with closing(self._updates(watch, patience_s, language_of(request), portrait, voice, *fields)) as updates:
-                yield from takewhile(lambda _: not watch.is_over, updates)
-            # Gradio says the last update again when a function ends, and by then the next one may be on the page.
-            is_stopped = watch.is_over and self._watched.of(visitor) is watch
-            yield self._stopped(request) if is_stopped else gr.skip(), gr.skip()
+        watch, language = Watch(), language_of(request)
+
+        def make(patience_s: float) -> Generator[tuple[Any, ...]]:
+            return self._updates(watch, patience_s, language, portrait, voice, *fields)
+
+        is_stopped = yield from self._watched.updates(request.session_hash or "", watch, make)
+        # Gradio says the last update again when a function ends, and by then the next one may be on the page.
+        yield self._stopped(request) if is_stopped else gr.skip(), gr.skip()
 
     def _updates(
         self, watch: Watch, patience_s: float, language: str, portrait: str | None, voice: str | None, *fields: Any
@@ -101,10 +99,12 @@ class _Tab:
             case Making(Variant(letter)):
                 return status.moving(texts, "compare.making", language, part, letter=letter)
 
-    def stop(self, request: gr.Request) -> str:
-        """What the stop button does; the status line after it."""
-        if watch := self._watched.of(request.session_hash or ""):
-            watch.end()
+    def stop(self, request: gr.Request) -> Any:
+        """What the stop button does; the status line after it, which stays as it is where nothing is made."""
+        watch = self._watched.of(request.session_hash or "")
+        if watch is None or watch.is_over:
+            return gr.skip()
+        watch.end()
         return self._stopped(request)
 
     def _stopped(self, request: gr.Request) -> str:

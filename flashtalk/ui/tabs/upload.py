@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import fastapi
 import gradio as gr
+from gradio.events import Dependency
 
 from flashtalk.errors import FlashTalkError
 from flashtalk.media import speak
@@ -22,6 +23,7 @@ from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, speaker_for, vo
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
 from flashtalk.ui.visits import Visits
+from flashtalk.ui.watching import Watch, Watched
 
 TITLE = "upload.title"
 TEXTS: dict[str, Pair] = {
@@ -82,8 +84,8 @@ _STOPPED = {True: "status.cancelled", False: "status.unseen", None: ""}
 """What is said of a film that was seen or not, or was none."""
 _PATIENCE_S = 10.0
 """Who has a text read out waits so long for another one of theirs; each takes a moment."""
-_OPENED = "() => {{ window.dispatchEvent(new CustomEvent('flashtalk:opened', {{ detail: {} }})); return []; }}"
-"""JavaScript: a project was opened, or was not."""
+_TELL = "() => {{ window.dispatchEvent(new CustomEvent('flashtalk:{}', {{ detail: {} }})); return []; }}"
+"""JavaScript: something was done, or was not."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class _Tab:
         self._context = context
         self.materials = materials_of(context)
         self.studio = Studio(context, self.materials, films.FilmStore(context))
+        self._opening = Watched[Watch]()
         self._speaking = Visits(
             context.browsers, per_visitor=1, per_address=4, what="texts being read out", code="calls_enough"
         )
@@ -143,18 +146,18 @@ class _Tab:
     ) -> Iterator[tuple[Any, ...]]:
         """The film as it is made, and its voice if that is to be `typed` words; `values` are a panel's."""
         chosen: Any = gr.skip()
-        if typed.strip():
-            try:
-                voice = chosen = self.speak(typed, portrait)
-            except FlashTalkError as error:
-                yield gr.skip(), status.failed(sentence(error)), "", gr.skip()
-                return
-        for update in self._film(request, portrait, voice, *values):
+
+        def read_out() -> str:
+            nonlocal chosen
+            chosen = self.speak(typed, portrait)
+            return str(chosen)
+
+        for update in self._film(request, portrait, read_out if typed.strip() else voice, *values):
             yield *update, chosen
             chosen = gr.skip()
 
     def _film(
-        self, request: gr.Request, portrait: str | None, voice: str | None, *values: Any
+        self, request: gr.Request, portrait: str | None, voice: str | Callable[[], str] | None, *values: Any
     ) -> Iterator[tuple[Any, ...]]:
         wanted, language, visitor = settings.wishes(*values), language_of(request), request.session_hash or ""
         asked = Request(portrait=portrait, voice=voice, wishes=wanted, language=language, visitor=visitor)
@@ -187,8 +190,20 @@ class _Tab:
             speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
         return str(path)
 
-    def open_project(self, request: gr.Request, path: str) -> Iterator[tuple[Any, ...]]:
-        """A project file's portrait, voice and settings, and a sentence about what its film will be like here."""
+    def open_project(self, request: gr.Request, path: str) -> Iterator[Any]:
+        """A project file's portrait, voice and settings, and a sentence about what its film will be like here.
+
+        A visitor opens one: a new one takes the place of the one before.
+        """
+        watch = Watch()
+        try:
+            yield from self._opening.updates(request.session_hash or "", watch, lambda _: self._opened(request, path))
+        except Exception:
+            if not watch.is_over:
+                raise
+        yield gr.skip()  # as above
+
+    def _opened(self, request: gr.Request, path: str) -> Generator[tuple[Any, ...]]:
         project = self.studio.unpacked(path, self._context.owners.new_folder())
         texts, wishes, language = self._context.texts, project.wishes, language_of(request)
         values = settings.panel_values(wishes, self._context.client)
@@ -300,7 +315,7 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
     )
     button = gr.Button(label("upload.speak"), size="sm", elem_id="ft-speak")
     voice.change(None, voice, None, js=_CHANGED, queue=False, **quiet)
-    button.click(tab.speak, [text, portrait], voice, api_name="speak_typed", **quiet)
+    _tell("spoken", button.click(tab.speak, [text, portrait], voice, api_name="speak_typed", **quiet))
     with gr.Row(visible=False):
         words, speech, call = gr.Textbox(label="text"), VoiceInput(label="speech"), gr.Button("speak")
     call.click(tab.speak, words, speech, api_name="speak")
@@ -309,18 +324,24 @@ def _build_typing(context: UiContext, tab: _Tab, portrait: gr.Image, voice: gr.A
 def _bind(tab: _Tab, inputs: _Inputs, outputs: _Outputs, buttons: _Buttons) -> None:
     page: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     made = [*outputs.all, inputs.voice]
-    # The studio ends the film before; Gradio alone would drop a press until that film's end.
+    # What was asked for before ends; Gradio alone would drop a press until then.
     going = buttons.go.click(tab.watch, inputs.all, made, js=_PENDING, trigger_mode="multiple", **page)
     running: list[Any] = [going]
     for sample, card in zip(SAMPLES, buttons.cards, strict=True):
         shown = [*outputs.all, *inputs.files]
-        running.append(card.click(tab.watch_sample(sample), inputs.panel.components, shown, **page))
+        values = inputs.panel.components
+        running.append(card.click(tab.watch_sample(sample), values, shown, trigger_mode="multiple", **page))
     how = gr.Textbox(visible=False)
     stopped = buttons.stop.click(tab.stop, None, how, cancels=running, queue=False, **page)
     # Said afterwards, so that no last word of the film comes after it.
     stopped.then(tab.say_stopped, how, outputs.status, queue=False, **page)
     inputs.voice.change(tab.warm, inputs.voice, None, queue=False, **page)
     filled = [outputs.status, *inputs.files, *inputs.panel.components]
-    opened = inputs.project.upload(tab.open_project, inputs.project, filled, **page)
-    opened.success(None, js=_OPENED.format("true"))
-    opened.failure(None, js=_OPENED.format("false"))
+    opened = inputs.project.upload(tab.open_project, inputs.project, filled, trigger_mode="multiple", **page)
+    _tell("opened", opened)
+
+
+def _tell(what: str, done: Dependency) -> None:
+    """The page's scripts, how it went."""
+    done.success(None, js=_TELL.format(what, "true"))
+    done.failure(None, js=_TELL.format(what, "false"))
