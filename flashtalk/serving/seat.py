@@ -30,6 +30,8 @@ from flashtalk.types import VideoChunk
 
 MAX_STRIKES = 2
 """A stream whose order lost the engine so many times in a row is not tried again."""
+GIVEN_UP = "given_up"
+"""The code of its WorkerLost: a new stream of the same picture would do the same."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,8 @@ class Seat:
         """The engine was lost over an order of this stream."""
         self._strikes += 1
         if self._strikes >= MAX_STRIKES:
-            self.fail(WorkerLost(f"this stream stopped the engine {MAX_STRIKES} times; it was given up"))
+            stopped = f"this stream stopped the engine {MAX_STRIKES} times and was given up"
+            self.fail(WorkerLost(f"{stopped}; choose another picture or other settings", code=GIVEN_UP))
 
     def fail(self, error: FlashTalkError) -> None:
         """End it with these words; chunks that are there may still be taken."""

@@ -40,7 +40,8 @@ class PacedEngine(FakeEngine):
         self.cost_s = cost_s
 
     def open(self, portrait: np.ndarray, *, prompt: str = "", **settings: object) -> FakeSession:
-        return self._keep(PacedSession(self, StreamConfig(**settings), int(portrait.flat[0])))  # type: ignore[arg-type]
+        stream = StreamConfig(**settings) if settings else self.config.stream  # type: ignore[arg-type]
+        return self._keep(PacedSession(self, stream, int(portrait.flat[0])))
 
     def restore(self, saved: bytes) -> FakeSession:
         tree = json.loads(saved)

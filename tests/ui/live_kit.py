@@ -24,7 +24,7 @@ from flashtalk.config_app import LiveConfig
 from flashtalk.errors import InputError
 from flashtalk.serving.protocol import Client
 from flashtalk.ui.browsers import Asker
-from flashtalk.ui.live.messages import Kind
+from flashtalk.ui.live.messages import Kind, Outgoing
 from flashtalk.ui.live.route import live_routes
 from flashtalk.ui.live.sessions import LiveSessions
 
@@ -172,6 +172,29 @@ class Talker:
 
     def of(self, kind: Kind, epoch: int | None = None) -> list[Media]:
         return [item for item in self.media if item.kind == kind and epoch in (None, item.epoch)]
+
+
+class Listener:
+    """What a session says to a browser that takes everything: a Sink without a socket."""
+
+    pictures_dropped = 0
+    closed = False
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    def put(self, message: Outgoing) -> None:
+        if isinstance(message.data, str):
+            self.said.append(json.loads(message.data))
+
+    def restart(self, at_s: float) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.said if message["type"] == kind]
 
 
 def talk(

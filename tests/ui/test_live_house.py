@@ -8,18 +8,29 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
+from flashtalk.config_app import LiveConfig
 from flashtalk.config_file import load_config
+from flashtalk.serving.seat import MAX_STRIKES
+from flashtalk.types import VideoChunk
+from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live.messages import Kind
+from flashtalk.ui.live.session import Visitor
+from flashtalk.ui.live.sessions import LiveSessions
+from tests.serving.fakes import DEADLY, FakeHouse, face
 from tests.ui.live_house import SIZE_PX, PacedHouse
-from tests.ui.live_kit import GOOD, RATE, Talker, live_server, talk, wait_until
+from tests.ui.live_kit import GOOD, RATE, Listener, Talker, live_server, talk, wait_until
+from tests.ui.live_twin import NoPacker
 
 COMPUTE_S = 0.2
 OWN_S = 0.1
 """What socket, queues, threads and the encoder may take of the 0.4 s."""
+QUICK = {"serving.beat_s": 0.02, "serving.hang_s": 0.6, "serving.spare": False}
+"""An engine that is lost is soon there again."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +64,65 @@ def voice(seconds: float) -> np.ndarray:
     return (0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.2)).astype(np.float32)
 
 
+def test_who_waits_and_loses_the_line_for_a_moment_keeps_the_place() -> None:
+    left = threading.Event()
+
+    def stand(_place: int) -> None:
+        if left.is_set():
+            raise InterruptedError
+
+    async def lose(talker: Talker) -> None:
+        await talker.until(lambda: talker.words("place"))
+        talker.socket.transport.abort()
+
+    async def come_back(talker: Talker) -> None:
+        await talker.until(lambda: talker.words("place"))
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        FakeHouse(load_config("cpu", {"serving.seats": 1})) as house,
+        house.open(face(1)),
+        live_server(house) as server,
+    ):
+        key = talk(server, lose).words("place")[0]["key"]
+        behind = pool.submit(house.open, face(2), on_place=stand)
+        wait_until(lambda: house.status().queue_length == 2, 5)
+        assert talk(server, come_back, resume=key).words("place")[0]["place"] == 1
+        left.set()
+        with pytest.raises(InterruptedError):
+            behind.result(5)
+
+
+def test_a_face_that_stops_engines_is_given_up_and_who_talks_beside_it_goes_on() -> None:
+    with FakeHouse(load_config("cpu", QUICK)) as house:
+        sessions = LiveSessions(house, LiveConfig())
+        neighbour, culprit = Listener(), Listener()
+        for stamp, who in ((1, neighbour), (DEADLY, culprit)):
+            sessions.open(Visitor(face(stamp)), str(stamp), Asker(str(stamp))).attach(who, lambda *_: NoPacker())
+        wait_until(lambda: culprit.closed, 10)
+        wait_until(lambda: neighbour.told("epoch")[-1]["reason"] == "resume", 10)
+        sessions.close()
+        assert house.status().counts["died"] == MAX_STRIKES
+    assert [error["code"] for error in culprit.told("error")] == ["given_up"]
+    assert not neighbour.told("error")
+
+
+def test_who_comes_back_to_an_engine_that_was_replaced_meanwhile_goes_on_once() -> None:
+    with FakeHouse(load_config("cpu", QUICK)) as house:
+        sessions, first, again = LiveSessions(house, LiveConfig()), Listener(), Listener()
+        session = sessions.open(Visitor(face(1)), "anna", Asker())
+        session.attach(first, lambda *_: NoPacker())
+        wait_until(lambda: first.told("stages"), 5)
+        session.detach(first)
+        house.kill(0)
+        wait_until(lambda: house.status().ready and house.status().generation == 2, 5)
+        session.attach(again, lambda *_: NoPacker())
+        wait_until(lambda: len(again.told("stages")) == 2, 5)
+        sessions.close()
+    assert [epoch["reason"] for epoch in again.told("epoch")] == ["resume"]
+    assert not again.told("notice")
+
+
 def test_a_cheaper_stream_takes_the_place_of_a_slow_one_in_a_full_house() -> None:
     """Each conversation that is too slow goes down, nobody in line comes between, no second of the clock is lost."""
     cost_s = [1.0]
@@ -84,6 +154,42 @@ def test_a_cheaper_stream_takes_the_place_of_a_slow_one_in_a_full_house() -> Non
         again = talker.words("epoch")[1]
         assert again["reason"] == "open"
         assert again["at_s"] == pytest.approx(max(c["end_s"] for c in talker.words("chunk") if c["epoch"] == 1))
+
+
+class Heard(NoPacker):
+    """What the face says."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def pack(self, chunk: VideoChunk, start_s: float) -> Iterator[Any]:
+        self.samples += np.count_nonzero(chunk.samples)
+        return super().pack(chunk, start_s)
+
+
+def test_what_was_said_is_heard_or_counted_as_lost_through_a_step_down() -> None:
+    """Chunks of 0.16 s: the same law in less time."""
+    spoken_s, heard, browser = 1.6, Heard(), Listener()
+    short = {"chunk_frames": 5, "first_chunk_frames": 5, "motion_frames": 1, "bridge_frames": 0, "steps": 4}
+    config = load_config("cpu", {f"stream.{name}": value for name, value in short.items()})
+
+    def lost_s() -> list[float]:
+        return [stage["words_lost_s"] for stage in browser.told("stages")]
+
+    with PacedHouse(config, lambda: 0.02 if len(browser.told("ready")) > 1 else 0.3) as house:
+        sessions = LiveSessions(house, LiveConfig(max_waiting_s=0.2))
+        session = sessions.open(Visitor(face(1)), "anna", Asker())
+        session.attach(browser, lambda *_: heard)
+        wait_until(lambda: browser.told("epoch"), 5)
+        for piece_S in np.split(voice(spoken_s), round(spoken_s / 0.04)):
+            session.hear(piece_S)
+            time.sleep(0.04)
+        wait_until(lambda: heard.samples / RATE + lost_s()[-1] > spoken_s - 0.02, 5)
+        sessions.close()
+    assert heard.samples / RATE + lost_s()[-1] < spoken_s + 0.02
+    assert lost_s() == sorted(lost_s())
+    assert lost_s()[-1] > 0
+    assert [ready["steps"] for ready in browser.told("ready")] == [4, 2]
 
 
 def test_from_a_chunks_last_sample_to_its_first_picture_is_its_making_and_hardly_more(house: PacedHouse) -> None:

@@ -7,12 +7,14 @@ import contextlib
 import struct
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flashtalk.config import StreamConfig
 from flashtalk.errors import InputError
 from flashtalk.ui.browsers import Asker
 from flashtalk.ui.live import messages
@@ -21,8 +23,10 @@ from flashtalk.ui.live.outbox import Outbox
 from flashtalk.ui.live.pace import Footing, Pace
 from flashtalk.ui.live.portraits import Portraits
 from flashtalk.ui.live.quiet import QuietGate
+from flashtalk.ui.live.run import Run
 from flashtalk.ui.live.timeline import GAP_S, SLACK_S, TICK_S, Timeline
 from tests.source import ROOT
+from tests.ui.live_twin import FakeStream, NoPacker
 
 RATE, PIECE = 16000, 640
 PIECE_S = PIECE / RATE
@@ -111,11 +115,13 @@ def test_an_interrupt_never_moves_the_clock(pieces: int, back: int) -> None:
 def test_a_late_engine_makes_pauses_shorter_but_takes_no_word() -> None:
     timeline = begun()
     assert len(timeline.hear(voice(PIECE), 0, 100.04, waiting_s=5.0)) == PIECE
-    ahead_s = timeline.ahead_s(100.04)
+    ahead_s, fed = timeline.ahead_s(100.04), timeline.fed
     for index in range(20):
         timeline.hear(np.zeros(PIECE, np.float32), 0, 100.08 + index * PIECE_S, waiting_s=5.0)
-    assert timeline.skipped_s == pytest.approx(20 * PIECE_S, abs=0.45)  # the gate holds 0.4 s after a word
-    assert timeline.skipped_s > 0.3
+    skipped_s = 20 * PIECE_S - (timeline.fed - fed) / RATE
+    assert skipped_s == pytest.approx(20 * PIECE_S, abs=0.45)  # the gate holds 0.4 s after a word
+    assert skipped_s > 0.3
+    assert timeline.words_lost_s == 0
     assert timeline.ahead_s(100.08 + 19 * PIECE_S) == pytest.approx(ahead_s, abs=1e-6)
 
 
@@ -127,6 +133,24 @@ def test_it_knows_when_what_is_heard_was_said() -> None:
     assert timeline.captured_at(preroll + 10 * PIECE) == 10 * PIECE
     assert timeline.captured_at(preroll + 10 * PIECE + 7) == 10 * PIECE + 7
     assert timeline.captured_at(0) is None
+
+
+def test_what_a_stream_has_not_said_is_what_another_hears_first() -> None:
+    stream = mock.Mock(wraps=FakeStream(lambda _chunk: 0.0), config=StreamConfig(first_chunk_frames=17))
+    run = Run(stream, NoPacker(), clock_s=0.0, base=0, now_s=0.0)  # type: ignore[arg-type]
+    spoken_S, piece = voice(64000), 500
+    for first in range(0, len(spoken_S), piece):
+        run.hear(spoken_S[first:][:piece], first, (first + piece) / RATE, 9.0)
+    for _ in range(2):
+        run.take(stream.advance(4.0), 4.0)
+    said = run.samples_given - round(run.chunk_s * RATE)  # silence went first
+    assert said % piece
+    pieces = run.unsaid
+    assert [first for _, first in pieces] == [said, *range(said // piece * piece + piece, len(spoken_S), piece)]
+    np.testing.assert_array_equal(np.concatenate([samples_S for samples_S, _ in pieces]), spoken_S[said:])
+    stream.interrupt = mock.Mock()
+    run.go_back(1, 4.0)
+    assert not run.unsaid, "an interrupt takes it back"
 
 
 # Quiet and speech.
@@ -287,6 +311,22 @@ def test_a_new_run_drops_what_lies_behind_its_start_only() -> None:
     in_loop(act)
 
 
+def test_an_interrupt_on_a_slow_line_is_told_as_soon_as_the_page_has_what_is_on_its_way() -> None:
+    async def act(box: Outbox) -> None:
+        for chunk in range(8):
+            box.put(group(chunk, 1.12 * (chunk + 1))[0])
+        while (message := box._take_now()) is not None:
+            sent_s = message.end_s
+        box.restart(6 * 1.12)  # some of what lies before it was not sent yet
+        box.put(say("epoch"))
+        box.received(sent_s)
+        taken = all_that_waits(box)
+        assert taken[-1].kind is None
+        assert taken[-2].end_s == pytest.approx(6 * 1.12)
+
+    in_loop(act)
+
+
 # Messages.
 
 
@@ -387,9 +427,11 @@ def test_who_brings_many_faces_loses_their_own_oldest_and_no_size_fills_the_memo
     portraits = Portraits(ROOT / "assets" / "portraits", age_s=60.0)
     large = np.zeros((5000, 4000, 3), np.uint8)
     large[:2500] = 200
-    first = portraits.bring(np.zeros((8, 8, 3), np.uint8), "somebody", Asker("somebody", "elsewhere"))
+    tiny = large[:8, :8]
+    first = portraits.bring(tiny, "somebody", Asker("somebody", "elsewhere"))
     for visitor in range(6):
-        names = [portraits.bring(large, "me", Asker(f"visitor {visitor}", "home")) for _ in range(5)]
+        brought = tiny, tiny if visitor < 5 else large, tiny, tiny, tiny
+        names = [portraits.bring(picture, "me", Asker(f"visitor {visitor}", "home")) for picture in brought]
         with pytest.raises(InputError):
             portraits.find(names[0], "me")
         small = portraits.find(names[1], "me")

@@ -11,18 +11,20 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import av
 import numpy as np
 import pytest
 
-from flashtalk.config import Config
+from flashtalk.config import Config, StreamConfig
 from flashtalk.config_app import DoorConfig, LiveConfig, UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.errors import EngineError, InputError, Overloaded
 from flashtalk.media.segments import Segment
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
+from flashtalk.types import VideoChunk
 from flashtalk.ui import arrivals, build
 from flashtalk.ui.browsers import Asker
 from flashtalk.ui.limits import RateLimit
@@ -34,6 +36,7 @@ from flashtalk.ui.live.sessions import LiveSessions
 from flashtalk.ui.tabs import microphone
 from flashtalk.ui.why import CHINESE
 from tests.serving.fakes import FakeHouse
+from tests.ui.live_kit import RATE
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,21 @@ def test_segments_are_one_film_with_its_sound(client: Client) -> None:
     with av.open(io.BytesIO(film), format="mpegts") as opened:
         sound_S = np.concatenate([frame.to_ndarray()[0] for frame in opened.decode(audio=0)])
     assert np.abs(sound_S).max() > 0.2
+
+
+def test_a_stream_in_the_place_of_another_goes_on_in_the_same_film() -> None:
+    """A cheaper one, or one after the engine was lost: players of one list know no second beginning."""
+    session = mock.Mock()
+    PlainTalk(session)
+    (_, make_packer), _ = session.attach.call_args
+    chunk = VideoChunk(0, 0, np.full((12, 64, 64, 3), 128, np.uint8), np.zeros(12 * 640, np.float32), RATE, 25)
+    film = b""
+    for steps in (4, 2):
+        packer = make_packer(StreamConfig(width=64, height=64, steps=steps), LiveConfig())
+        film += b"".join(part.data for part in packer.pack(chunk, 0.0))
+    with av.open(io.BytesIO(film), format="mpegts") as opened:
+        times = [float(frame.pts * frame.time_base) for frame in opened.decode(video=0)]
+    np.testing.assert_allclose(np.diff(times), [0.04] * 23, atol=1e-4)
 
 
 def test_lost_pieces_are_told_once_and_late_ones_are_not_lost() -> None:

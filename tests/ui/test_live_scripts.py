@@ -58,8 +58,43 @@ def test_after_an_interrupt_what_lies_before_it_plays_on(player: str) -> None:
     assert after["told"] == []
 
 
+@pytest.mark.parametrize("player", PLAYERS)
+def test_what_comes_too_late_to_be_played_is_acknowledged(player: str) -> None:
+    """The answer to an interrupt comes behind it, and only to a page that takes what is on its way."""
+    first = ["begin", 1, 0.0, "open"], ["take", 1, 0.0]
+    *_, before_s, _, _, after_s = played([player], *first, ["received"], ["cut", 1.0], ["take", 1, 1.0], ["received"])
+    assert after_s >= before_s + 0.99
+
+
 def test_the_sound_of_a_conversation_ends_with_it() -> None:
     """A processor that does not say so is called for ever, for each conversation that there was."""
     [[during, after]] = played(["converse"])
     assert during == [True, True]
     assert after == [False, False]
+
+
+def visited(*deeds: str) -> dict[str, Any]:
+    """What the microphone tab shows after all that, such as "press start"; see live_parts.mjs."""
+    return dict(played(["visit", *(deed.split() for deed in deeds)])[0])
+
+
+def test_an_old_answer_about_the_microphone_does_not_end_the_next_talk() -> None:
+    told = visited("press start", "choose another", "press sample", "refuse NotAllowedError")
+    assert (told["talks"], told["state"], told["words"]) == (True, "live", "connecting")
+
+
+def test_after_a_question_that_nobody_answers_one_can_start_again() -> None:
+    again = visited("press start", "choose another", "press start", "refuse NotAllowedError", "refuse NotFoundError")
+    assert (again["talks"], again["state"], again["words"]) == (False, "failed", "no_microphone")
+
+
+@pytest.mark.parametrize("state", ["lost", "connecting"])
+def test_while_the_line_is_lost_nobody_is_asked_to_speak(state: str) -> None:
+    assert visited("press sample", "notice resumed", "wait now")["words"] == "talking"
+    assert visited("press sample", "notice resumed", f"state {state}", "wait now")["words"] == state
+
+
+@pytest.mark.parametrize("part", ["capture", "playback"])
+def test_sound_that_could_not_be_loaded_leaves_nothing_running(part: str) -> None:
+    told = visited(f"lose {part}", "press sample", "press sample")
+    assert (told["contexts"], told["state"], told["words"]) == (["closed", "closed"], "failed", "player")

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -22,9 +23,10 @@ from flashtalk.config_app import LiveConfig
 from flashtalk.errors import WorkerLost
 from flashtalk.serving.client import connect
 from flashtalk.serving.protocol import Client
-from flashtalk.ui.live.messages import Kind
+from flashtalk.ui.live import route
+from flashtalk.ui.live.messages import Kind, say
 from flashtalk.ui.live.outbox import Outbox
-from flashtalk.ui.live.route import FOREIGN, REFUSED, VANISHED, _receive
+from flashtalk.ui.live.route import FOREIGN, REFUSED, VANISHED, _converse, _receive
 from tests.ui.live_kit import GOOD, RATE, Media, Server, Talker, live_server, talk, wait_until
 
 CHUNK_S = 28 / 25
@@ -263,6 +265,38 @@ def test_a_browser_that_vanished_is_noticed(server: Server) -> None:
         await talker.until(lambda: talker.closed, 5)
 
     assert talk(server, act, lazy=True).closed == VANISHED
+
+
+def test_a_browser_that_vanished_with_full_buffers_leaves_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lid that is closed: nothing comes, and nothing that is sent goes, not even a farewell."""
+    monkeypatch.setattr(route, "_LAST_WORDS_S", 0.05)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    hello = mock.AsyncMock(return_value='{"type":"hello","player":"webcodecs"}')
+    socket = SimpleNamespace(receive_text=hello, receive=never, send_text=never, close=never)
+    session = mock.Mock()
+    session.attach.side_effect = lambda box, _packer: box.put(say("pong", at=1))
+    sessions = SimpleNamespace(settings=LiveConfig(vanish_s=0.05))
+
+    async def vanish() -> None:
+        await asyncio.wait_for(_converse(socket, sessions, lambda *_: session), 1.0)  # type: ignore[arg-type]
+
+    asyncio.run(vanish())
+    session.detach.assert_called_once()
+
+
+def test_a_page_whose_first_word_is_late_may_try_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "HELLO_S", 0.05)
+
+    async def run() -> int | None:
+        async with websockets.connect(server.address) as socket:
+            with pytest.raises(websockets.ConnectionClosed):  # and no sentence before it
+                await socket.recv()
+            return socket.close_code
+
+    assert asyncio.run(run()) == VANISHED
 
 
 def test_goodbye_frees_the_seat_at_once(server: Server, client: Client) -> None:

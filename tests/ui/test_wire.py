@@ -11,10 +11,12 @@ from flashtalk.ui.live.route import STATIC
 from tests.ui.live_twin import node
 
 
-def line(opens: list[int | None], until_s: float, dismissed_ms: int | None = None) -> dict[str, Any]:
+def line(
+    opens: list[int | None], until_s: float, dismissed_ms: int | None = None, welcome: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """See wire_script.mjs."""
     times = {"opens": opens, "until_ms": 1000 * until_s, "dismissed_ms": dismissed_ms}
-    asked = json.dumps({"script": str(STATIC / "wire.js"), **times})
+    asked = json.dumps({"script": str(STATIC / "wire.js"), "welcome": welcome, **times})
     program = Path(__file__).with_name("wire_script.mjs")
     done = subprocess.run([node(), str(program)], input=asked, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -44,3 +46,8 @@ def test_a_conversation_that_sends_the_page_away_each_time_is_left_in_peace_and_
     assert tries[-1] - tries[-2] >= 2500, "each try waits longer than the one before"
     assert told["states"][-1][1] == "over"
     assert told["states"][-1][0] < 40_000
+
+
+def test_a_page_that_waits_in_line_comes_back_to_its_place() -> None:
+    told = line([100, 100], 10, welcome={"type": "place", "place": 3, "key": "its own"})
+    assert told["resumes"] == ["", "its own"]

@@ -1,12 +1,13 @@
-// The live page's line on a clock of the test's own: node wire_script.mjs < {script, opens, until_ms, dismissed_ms} > {sockets, states}
-// `opens`: for each socket in turn, after how many milliseconds it opens; null: never. An open one says nothing.
+// The live page's line on a clock of the test's own: node wire_script.mjs < {script, opens, until_ms, dismissed_ms, welcome}
+// gives {sockets, states, resumes}. `opens`: for each socket in turn, after how many milliseconds it opens; null: never.
+// `welcome`: what an open one says first; null: nothing. `resumes`: the keys with which the page came.
 // `dismissed_ms`: after so long the other side closes each that is open, as one that is too far behind; null: never.
 
 import { readFileSync } from "node:fs";
 
-const { script, opens, until_ms: until, dismissed_ms: dismissed } = JSON.parse(readFileSync(0, "utf8"));
+const { script, opens, until_ms: until, dismissed_ms: dismissed, welcome } = JSON.parse(readFileSync(0, "utf8"));
 let time = 0;
-const due = [], sockets = [], states = [];
+const due = [], sockets = [], states = [], resumes = [];
 const later = (act, wait, every) => { due.push({ act, at: time + wait, every }); return due.at(-1); };
 globalThis.setTimeout = (act, wait) => later(act, wait, 0);
 globalThis.setInterval = (act, wait) => later(act, wait, wait);
@@ -25,9 +26,13 @@ globalThis.WebSocket = class {
     if (this.readyState !== 0) return;
     this.readyState = 1;
     this.onopen();
+    if (welcome) this.onmessage({ data: JSON.stringify(welcome) });
     if (dismissed !== null) setTimeout(() => { this.close(); this.onclose?.({ code: 4408 }); }, dismissed);
   }
-  send() {}
+  send(text) {
+    const message = JSON.parse(text);
+    if (message.type === "hello") resumes.push(message.resume);
+  }
   close() { this.readyState = 3; }
 };
 
@@ -42,4 +47,4 @@ while (true) {
   else next.act = null;
   act();
 }
-process.stdout.write(JSON.stringify({ sockets, states }));
+process.stdout.write(JSON.stringify({ sockets, states, resumes }));

@@ -25,10 +25,6 @@ class Sink(Protocol):
     def pictures_dropped(self) -> int:
         """Pictures that a slow browser did not get."""
 
-    @property
-    def behind_s(self) -> float:
-        """Media that the browser does not have yet."""
-
     def put(self, message: Outgoing) -> None:
         """One message."""
 
@@ -40,7 +36,7 @@ class Sink(Protocol):
 
 
 class Outbox:
-    """One for each connection. `take` and `take_now` belong to the event loop, everything else to any thread.
+    """One for each connection. `take` belongs to the event loop, everything else to any thread.
 
     window_s: media that may be on its way. late_s: media that may wait unacknowledged before pictures are dropped.
     """
@@ -48,9 +44,9 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, window_s: float, late_s: float) -> None:
         self.pictures_dropped = 0
         self.gave_up = False
-        """The browser was too far behind: nothing waits for it any more. It may come back and begin from then."""
+        """The browser was too far behind or silent: nothing waits for it. It may come back and begin from then."""
         self._loop, self._window_s, self._late_s = loop, window_s, late_s
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting: deque[Outgoing] = deque()
         self._received_s = self._sent_s = self._put_s = 0.0
         self._skipping = False
@@ -65,8 +61,7 @@ class Outbox:
             self._waiting.append(message)
             self._put_s = max(self._put_s, message.end_s)
             if len(self._waiting) > _MOST_WAITING or self.behind_s > _MOST_BEHIND_S:
-                self._waiting.clear()
-                self._closed = self.gave_up = True
+                self.give_up()
         self._rouse()
 
     def received(self, end_s: float) -> None:
@@ -83,8 +78,15 @@ class Outbox:
         with self._lock:
             self._waiting = deque(m for m in self._waiting if m.kind is None or m.end_s < at_s + _SAME_S)
             self._received_s = min(self._received_s, at_s) if self._put_s else at_s
-            self._sent_s = self._put_s = at_s
+            self._sent_s, self._put_s = min(self._sent_s, at_s), at_s
             self._skipping = False
+
+    def give_up(self) -> None:
+        """Nothing goes to this browser any more."""
+        with self._lock:
+            self._waiting.clear()
+            self._closed = self.gave_up = True
+        self._rouse()
 
     def close(self) -> None:
         """`take` gives what waits, then None."""

@@ -79,7 +79,6 @@ class SegmentsBox:
     """What waits for Gradio's video; a sink of a live session. Thread-safe."""
 
     pictures_dropped = 0
-    behind_s = 0.0
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[Outgoing | None] = queue.Queue(_WAITING)
@@ -132,7 +131,8 @@ class PlainTalk:
     def __init__(self, session: LiveSession) -> None:
         self._session, self._box = session, SegmentsBox()
         self._heard, self._unheard_s = Heard(), 0.0
-        session.attach(self._box, SegmentsPacker)
+        self._packers: dict[tuple[int, int, int, int], SegmentsPacker] = {}
+        session.attach(self._box, self._packer)
 
     def segments(self) -> Generator[Segment]:
         """See SegmentsBox. Raises InputError(microphone_silent) after `_UNHEARD_S` of film without any recording."""
@@ -159,6 +159,13 @@ class PlainTalk:
     def close(self) -> None:
         """The microphone was stopped."""
         self._session.close()
+
+    def _packer(self, stream: StreamConfig, settings: LiveConfig) -> SegmentsPacker:
+        """The one film goes on with a stream that takes another's place: only its steps are others."""
+        shape = stream.width, stream.height, stream.fps, stream.sample_rate
+        if shape not in self._packers:
+            self._packers[shape] = SegmentsPacker(stream, settings)
+        return self._packers[shape]
 
 
 class PlainRoom:

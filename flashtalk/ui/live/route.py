@@ -90,9 +90,12 @@ async def _converse(
         text = await asyncio.wait_for(websocket.receive_text(), HELLO_S)
         hello = messages.hello(messages.words(text))
         session = await asyncio.to_thread(find_or_open, hello, websocket)
-    except (FlashTalkError, TimeoutError, KeyError) as error:  # KeyError: starlette, for bytes in place of text
+    except TimeoutError:
+        await websocket.close(VANISHED)  # a slow line, which may try again
+        return
+    except (FlashTalkError, KeyError) as error:  # KeyError: starlette, for bytes in place of text
         known = (
-            error if isinstance(error, FlashTalkError) else InputError("The page said nothing.", code="live_message")
+            error if isinstance(error, FlashTalkError) else InputError("The page said no words.", code="live_message")
         )
         await websocket.send_text(str(say("error", code=known.code, message=str(known)).data))
         await websocket.close(REFUSED)
@@ -124,7 +127,7 @@ async def _receive(websocket: WebSocket, session: LiveSession, outbox: Outbox, v
         try:
             event = await asyncio.wait_for(websocket.receive(), vanish_s)
         except TimeoutError:
-            await websocket.close(VANISHED)
+            outbox.give_up()
             return
         if event["type"] == "websocket.disconnect":
             return

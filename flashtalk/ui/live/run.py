@@ -40,6 +40,8 @@ class Run:
         self._ends = deque([(0, 0)], maxlen=_ENDS_KEPT)
         """(chunks given, samples up to there)."""
         self._fed_at: deque[tuple[int, float]] = deque(maxlen=1000)
+        self._unsaid: deque[tuple[int, np.ndarray, int]] = deque()
+        """(position, samples, microphone's count before them) of pieces that go on beyond the last chunk given."""
         self._given_s = now_s
         self._took_s: deque[float] = deque(maxlen=_LOOKS)
         """What the last chunks took, from the moment when they could be made."""
@@ -56,6 +58,8 @@ class Run:
         self._too_late = is_early or self.overdue_s > (0.0 if self._too_late else limit_s)
         heard_S = self.timeline.hear(samples_S, first, now_s, self.overdue_s, too_late=self._too_late)
         self.feed(heard_S, now_s)
+        if len(heard_S):
+            self._unsaid.append((self.timeline.fed - len(samples_S), samples_S, first))
 
     def feed(self, samples_S: np.ndarray, now_s: float) -> None:
         """Sound that the timeline has counted."""
@@ -86,6 +90,8 @@ class Run:
         fed_s = next((at_s for fed, at_s in self._fed_at if fed >= end), now_s)
         self._took_s.append(now_s - max(fed_s, self._given_s))
         self._given_s = now_s
+        while self._unsaid and self._unsaid[0][0] + len(self._unsaid[0][1]) <= end:
+            self._unsaid.popleft()
         return now_s - fed_s
 
     def go_back(self, number: int, now_s: float) -> int:
@@ -107,7 +113,14 @@ class Run:
     def _go_back(self, position: int) -> int:
         while self._fed_at and self._fed_at[-1][0] > position:
             self._fed_at.pop()
+        self._unsaid.clear()
         return self.timeline.go_back(position)
+
+    @property
+    def unsaid(self) -> list[tuple[np.ndarray, int]]:
+        """What of the microphone was fed and is in no chunk given, as `hear` takes it."""
+        pieces = [(max(0, self.samples_given - start), samples_S, first) for start, samples_S, first in self._unsaid]
+        return [(samples_S[said:], first + said) for said, samples_S, first in pieces]
 
     @property
     def number(self) -> int:

@@ -20,6 +20,7 @@ from flashtalk.config import StreamConfig
 from flashtalk.config_app import LiveConfig
 from flashtalk.errors import FlashTalkError, SessionClosed, WorkerLost
 from flashtalk.serving.protocol import Client, Stream
+from flashtalk.serving.seat import GIVEN_UP
 from flashtalk.types import VideoChunk
 from flashtalk.ui.live.messages import Kind, Outgoing, say
 from flashtalk.ui.live.outbox import Sink
@@ -62,7 +63,7 @@ class LiveSession:
         self._make_packer: MakePacker = FramePacker
         self._run: Run | None = None
         self._generation, self._looked_s = 0, 0.0
-        self._epoch, self._number, self._clock_s = 0, 0, 0.0
+        self._epoch, self._number, self._clock_s, self._words_lost_s = 0, 0, 0.0, 0.0
         self._begun_s = self._alone_since_s = time.monotonic()
         pace.begin(self._begun_s)
         self._thread = threading.Thread(target=self._live, name="live-session", daemon=True)
@@ -149,7 +150,9 @@ class LiveSession:
                 self._look_after(run)
             else:
                 self._give(run, chunk)
-        except WorkerLost:
+        except WorkerLost as error:
+            if error.code == GIVEN_UP:
+                raise
             self._drop_run()
             self._notice("restarting", "The model restarts; this takes a moment.")
 
@@ -168,7 +171,7 @@ class LiveSession:
 
     def _begin_again(self, run: Run) -> None:
         """After a break: what was said meanwhile is not answered late, the conversation goes on from now."""
-        self._recovering = False
+        self._generation, self._recovering = self._client.status().generation, False
         run.begin_again(time.monotonic())
         self._new_epoch(run, "resume")
 
@@ -196,12 +199,15 @@ class LiveSession:
         while self._pieces:
             run.hear(*self._pieces.popleft(), now_s, self._settings.max_waiting_s)
         if run.timeline.words_lost_s > lost_s:
+            self._words_lost_s += run.timeline.words_lost_s - lost_s
             self._notice("too_slow", "This machine cannot keep up; some words are left out.")
         run.feed(run.timeline.fill(now_s), now_s)
 
     def _open(self, instead: Stream | None = None) -> Run:
         """A stream on the present rung; waits for a seat, and for a worker that restarts. instead: see Client.open."""
         stream = self._open_stream(instead)
+        if instead is None:
+            self._pieces.clear()
         try:
             run = self._run = self._run_of(stream)
         except BaseException:
@@ -214,7 +220,6 @@ class LiveSession:
     def _run_of(self, stream: Stream) -> Run:
         packer = self._make_packer(stream.config, self._settings)
         self._generation, self._recovering = self._client.status().generation, False
-        self._pieces.clear()
         now_s, burst_s = time.monotonic(), self._visitor.burst_s
         return Run(stream, packer, clock_s=self._clock_s, base=self._number, now_s=now_s, burst_s=burst_s)
 
@@ -230,19 +235,23 @@ class LiveSession:
                     instead=instead,
                     **self._footing.take(),
                 )
-            except WorkerLost:
+            except WorkerLost as error:
+                if error.code == GIVEN_UP:
+                    raise
                 if time.monotonic() > give_up_s or self._closing:
                     raise SessionClosed("The model did not come back; try again in a minute.") from None
+                self._pieces.clear()
                 time.sleep(_RETRY_S)
 
     def _stand_in_line(self, place: int) -> None:
         """Who leaves gives the place up, and who comes back is told it."""
         self._obey()
+        self._pieces.clear()
         self._end_if_alone()
         if self._closing:
             raise SessionClosed("The visitor left the line.")
         if self._client.status().ready:
-            self._say("place", place=place)
+            self._say("place", place=place, key=self.key)
         else:
             self._notice("restarting", "The model restarts; this takes a moment.")
 
@@ -258,16 +267,17 @@ class LiveSession:
             if message.kind is not Kind.SOUND:
                 encode_s = encode_s or time.monotonic() - began_s  # later pictures are coded while the first is shown
             self._listen(run)
-        self._say_stages(run, chunk, waited_s, encode_s)
+        self._say_stages(chunk, waited_s, encode_s)
         compute_s = chunk.timings_s.get("total", waited_s)
         if self._footing.must_go_down(compute_s, chunk.duration_s, run.overdue_s, began_s):
             self._go_down(run)
 
     def _go_down(self, run: Run) -> None:
-        """A cheaper stream in the place of this one: nobody in line comes between."""
+        """A cheaper stream in the place of this one: nobody in line comes between, and what was said is said by it."""
         self._run = None
+        self._pieces.extendleft(reversed(run.unsaid))
         with run.stream:
-            self._open(run.stream)
+            self._listen(self._open(run.stream))
         self._notice("slower", "The picture is simplified so that it keeps up with you.")
 
     def _drop_run(self) -> None:
@@ -312,15 +322,14 @@ class LiveSession:
         shape = {name: getattr(run.config, name) for name in names}
         self._say("ready", key=self.key, codec=CODEC, chunk_s=run.chunk_s, **shape)
 
-    def _say_stages(self, run: Run, chunk: VideoChunk, waited_s: float, encode_s: float) -> None:
+    def _say_stages(self, chunk: VideoChunk, waited_s: float, encode_s: float) -> None:
         compute_s = min(waited_s, chunk.timings_s.get("total", waited_s))
         seconds = {
             "listen_s": chunk.duration_s,
             "wait_s": waited_s - compute_s,
             "compute_s": compute_s,
             "encode_s": encode_s,
-            "unsent_s": self._outbox.behind_s if self._outbox else 0.0,
-            "words_lost_s": run.timeline.words_lost_s,
+            "words_lost_s": self._words_lost_s,
         }
         dropped = self._outbox.pictures_dropped if self._outbox else 0
         self._say("stages", pictures_dropped=dropped, **{name: round(value, 3) for name, value in seconds.items()})
@@ -330,7 +339,7 @@ class LiveSession:
         now_s = time.monotonic()
         if now_s - self._noticed_s.get(code, -_NOTICE_S) >= _NOTICE_S:
             self._noticed_s[code] = now_s
-            self._say("notice", code=code, message=message)
+            self._say("notice", code=code, message=message, key=self.key)
 
     def _say(self, kind: str, **values: object) -> None:
         self._put(say(kind, **values))

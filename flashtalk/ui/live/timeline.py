@@ -29,8 +29,8 @@ class Timeline:
     def __init__(self, sample_rate: int, preroll_s: float, now_s: float, burst_s: float = 0.0) -> None:
         self._gap_s = GAP_S + 2 * burst_s
         self.fed = 0
-        self.skipped_s = self.words_lost_s = 0.0
-        """Sound left out so far, and how much of it was no pause."""
+        self.words_lost_s = 0.0
+        """Sound left out so far that was no pause."""
         self._rate = sample_rate
         self._begin_s = now_s - preroll_s
         self._heard_s = now_s
@@ -55,12 +55,10 @@ class Timeline:
         ahead_s = self.ahead_s(now_s)
         if too_late or (quiet and waiting_s > SLACK_S):
             length_s = len(samples_S) / self._rate
-            self.skipped_s += length_s
             self.words_lost_s += 0.0 if quiet else length_s
             self._begin_s += length_s
             return clean_S[:0]
         if quiet and ahead_s > SLACK_S:
-            self.skipped_s += len(samples_S) / self._rate
             return clean_S[:0]
         if quiet and ahead_s < -SLACK_S:
             clean_S = np.concatenate((clean_S, np.zeros(round(-ahead_s * self._rate), np.float32)))

@@ -10,12 +10,12 @@ export async function openAudio() {
   const context = new AudioContext({ latencyHint: "interactive" });
   try {
     await wake(context);
+    await context.audioWorklet.addModule(new URL("capture-worklet.js", HERE));
+    await context.audioWorklet.addModule(new URL("playback-worklet.js", HERE));
   } catch (error) {
     context.close();
     throw error;
   }
-  await context.audioWorklet.addModule(new URL("capture-worklet.js", HERE));
-  await context.audioWorklet.addModule(new URL("playback-worklet.js", HERE));
   return context;
 }
 
@@ -92,7 +92,7 @@ export class Ear {
 export class SoundQueue {
   constructor(context) {
     this.context = context;
-    this.state = { position: 0, at: 0, playing: false, buffered: 0, margin: 0, lead: 0, underruns: 0 };
+    this.state = { position: 0, at: 0, playing: false, margin: 0, lead: 0, underruns: 0 };
     this.node = new AudioWorkletNode(context, "flashtalk-playback", { outputChannelCount: [1] });
     this.node.port.onmessage = (event) => { this.state = event.data; };
     this.node.connect(context.destination);
@@ -103,7 +103,7 @@ export class SoundQueue {
   }
 
   restart(at) {
-    this.state = { ...this.state, playing: false, position: at, buffered: 0 };
+    this.state = { ...this.state, playing: false, position: at };
     this.node.port.postMessage({ do: "restart", at });
   }
 

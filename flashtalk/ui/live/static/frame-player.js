@@ -50,15 +50,15 @@ export class FramePlayer {
     this.queue.restart(at);
   }
 
+  /** What is not wanted any more has come all the same: the server waits for word of it. */
   take(message) {
+    this.receivedS = Math.max(this.receivedS, message.pts + (message.kind === PICTURE ? 0.04 : 0));
     if (message.epoch !== this.epoch) return;
     if (message.kind === SOUND) {
       const samples = new Int16Array(message.data.slice().buffer);
-      this.receivedS = Math.max(this.receivedS, message.pts);
       this.soundS = message.pts + samples.length / this.rate;
       this.queue.put(message.pts, samples, this.rate);
     } else if (message.kind === PICTURE) {
-      this.receivedS = Math.max(this.receivedS, message.pts + 0.04);
       this.coded.push(message);
       if (message.key) this.skipLate(this.now());
     }
@@ -75,10 +75,6 @@ export class FramePlayer {
 
   now() {
     return this.queue.now();
-  }
-
-  get bufferedS() {
-    return this.queue.state.buffered;
   }
 
   /** How long sound waits here, from its arrival to the loudspeaker. */

@@ -62,7 +62,7 @@ class Page {
   }
 
   async begin(withSample) {
-    this.setBusy(true);
+    for (const name of ["start", "sample"]) this.button(name).disabled = true;
     this.clickedAt = performance.now();
     this.say(withSample ? "connecting" : "asking");
     try {
@@ -70,7 +70,6 @@ class Page {
     } catch (error) {
       this.fail(REFUSALS[error.name] || "player", String(error.message || error));
     }
-    this.setBusy(false);
   }
 
   async start(withSample) {
@@ -83,7 +82,11 @@ class Page {
     const conversation = this.conversation = new Conversation(this, this.audio);
     const sample = withSample ? new URL(`live/voices/${this.face.dataset.voice}`, document.baseURI) : null;
     const hello = { token: this.options().token, portrait: this.face.value, prompt: "" };
-    await conversation.open(kind, hello, { device: this.devices.value, sample });
+    try {
+      await conversation.open(kind, hello, { device: this.devices.value, sample });
+    } catch (error) {
+      if (!conversation.closed) throw error;  // else an old answer, after which the next one may talk already
+    }
     conversation.mute(this.isMuted);
     this.listMicrophones();
     return undefined;
@@ -94,7 +97,6 @@ class Page {
     this.conversation = null;
     if (conversation) conversation.close();
     if (this.audio) this.audio.suspend();
-    clearTimeout(this.noticed);
     this.meter.loud(0);
     this.mark("idle");
     this.say(reason);
@@ -151,12 +153,12 @@ class Page {
   /** Shown for a while; a model that restarts says so until it is back. */
   notice({ code, message }) {
     this.say(code, {}, message);
-    clearTimeout(this.noticed);
     if (code !== "restarting") this.noticed = setTimeout(() => this.conversation && this.say("talking"), NOTICE_MS);
   }
 
   /** The sentence for `code` in both languages (the style shows one); in English an error's own, `told`, says more. */
   say(code, values = {}, told = "") {
+    clearTimeout(this.noticed);
     const words = this.options().words, pair = words[code] || words.error;
     const fill = (text) => text.replace(/\{(\w+)\}/g, (_all, name) => values[name] ?? "");
     this.status.replaceChildren(...["en", "zh"].map((language, index) => {
@@ -172,13 +174,9 @@ class Page {
     this.root.dataset.state = state;
     const live = state === "live";
     this.button("start").setAttribute("aria-pressed", String(live));
+    this.button("start").disabled = false;
     this.button("sample").disabled = live;
     for (const name of ["interrupt", "mute"]) this.button(name).disabled = !live;
-  }
-
-  setBusy(busy) {
-    this.button("start").disabled = busy;
-    this.button("sample").disabled = busy || Boolean(this.conversation);
   }
 }
 

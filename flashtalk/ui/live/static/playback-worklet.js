@@ -163,7 +163,6 @@ class Playback extends AudioWorkletProcessor {
       position: this.startS + this.position / this.rate,
       at: currentTime,
       playing: this.playing,
-      buffered: this.buffered,
       margin: this.margin,
       lead: this.lead,
       underruns: this.underruns,

@@ -57,8 +57,8 @@ export class SegmentPlayer {
   }
 
   take(message) {
-    if (message.epoch !== this.epoch || message.kind !== SEGMENT) return;
     this.receivedS = Math.max(this.receivedS, message.pts);
+    if (message.epoch !== this.epoch || message.kind !== SEGMENT) return;
     if (!message.key) this.margins = [...this.margins, this.bufferedS].slice(-ARRIVALS);
     this.opened.then(() => {
       this.jobs.push(() => this.buffer.appendBuffer(message.data));

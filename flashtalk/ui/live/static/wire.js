@@ -75,7 +75,7 @@ export class Wire {
     const message = JSON.parse(data);
     if (message.type === "pong") this.roundTripS = (performance.now() - message.at) / 1000;
     if (WELCOMES.includes(message.type)) this.arrive();
-    if (message.type === "ready") this.key = message.key;
+    if (message.key) this.key = message.key;
     if (message.type === "error") this.over = true;
     this.handlers.words(message);
   }
