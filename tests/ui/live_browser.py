@@ -151,8 +151,8 @@ FIGURES = """() => {
     state: page.root.dataset.state, status: page.status.innerText,
     first_ms: figures.firstAt - page.clickedAt, painted: figures.painted, late: figures.late, skews: figures.skews,
     delay_s: page.meter.trueDelayS, stages: page.meter.seconds, now: player.now(), context_s: audio.currentTime,
-    reconnects: wire.reconnects, dropped: conversation.dropped, queue: player.queue ? player.queue.state : null,
-    buffered_s: player.bufferedS, words_lost_s: conversation.wordsLostS,
+    reconnects: wire.reconnects, dropped: conversation.dropped, words_lost_s: conversation.wordsLostS,
+    queue: player.queue ? player.queue.state : null,
     heap_mib: performance.memory ? performance.memory.usedJSHeapSize / 2 ** 20 : 0,
   };
 }"""

@@ -30,6 +30,7 @@ from flashtalk.ui.browsers import Asker, Browsers
 from flashtalk.ui.cleaning import Cleaner
 from flashtalk.ui.components import SegmentVideo
 from flashtalk.ui.context import UiContext
+from flashtalk.ui.live import portraits
 from flashtalk.ui.material import Materials, _Shelf
 from flashtalk.ui.streams import Streams
 from flashtalk.ui.tabs.microphone import Live
@@ -70,7 +71,7 @@ def test_nothing_of_a_visitors_outlives_what_is_told(page: Page) -> None:
         film = use_all(page, visitor)
 
     def left(age_s: float) -> set[str]:
-        Cleaner(build._rules(ages, cache, page.folder / "app"), lambda: now_s + age_s).sweep()
+        Cleaner(build._rules(ages, cache, page.folder / "app"), lambda changed_s: now_s + age_s - changed_s).sweep()
         files = (path.relative_to(page.folder / "app") for path in (page.folder / "app").rglob("*") if path.is_file())
         return {path.parts[0] for path in files} - DURABLE
 
@@ -132,9 +133,10 @@ def test_on_a_quiet_server_nothing_opened_stays_in_memory(tmp_path: Path, monkey
     context.cleaner.sweep()
     assert [len(one) for one in kept] == [1, 1, 1, 1]
     later_s = now_s + DoorConfig.upload_age_s + 1
-    context.cleaner._now_s = lambda: later_s
-    monkeypatch.setattr(material.time, "time", lambda: later_s)
-    monkeypatch.setattr(material.time, "monotonic", lambda: later_s)
+    context.cleaner._age_s = lambda changed_s: later_s - changed_s
+    later = SimpleNamespace(time=lambda: later_s, monotonic=lambda: later_s)
+    for module in (material, portraits):  # the clock itself is that of the page's server, too, which would stand still
+        monkeypatch.setattr(module, "time", later)
     context.cleaner.sweep()
     assert [len(one) for one in kept] == [0, 0, 0, 0]
     assert not portrait.exists()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
 import time
@@ -55,10 +56,16 @@ def ask(behind: Behind, method: str, path: str, folder: Path, free_bytes: int = 
 def shut(behind: Behind, folder: Path, free_bytes: int = 0) -> Shutters:
     """What lies in folder/shipped is everybody's."""
     owners = Owners(folder / "brought", BROWSERS, [folder / "shipped"])
+    return Shutters(behind, BROWSERS, owners, _endpoints(), below="/talk", free_bytes=free_bytes)
+
+
+@functools.cache
+def _endpoints() -> Endpoints:
+    """Made once: Gradio takes a tenth of a second for it."""
     with gr.Blocks(analytics_enabled=False) as blocks:
         for name in ("make_film", "x"):
             gr.Button().click(lambda: None, api_name=name)
-    return Shutters(behind, BROWSERS, owners, Endpoints(blocks), below="/talk", free_bytes=free_bytes)
+    return Endpoints(blocks)
 
 
 def shipped(folder: Path) -> str:
