@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from flashtalk.models.causal import CausalConv3d, StreamCache
 from flashtalk.models.vae import ChannelNorm, Upsample, WanVAE
-from flashtalk.ops.channel_norm import norm_silu_into
+from flashtalk.ops.channel_norm import add_bias, norm_silu_into
 
 
 class NormSiluConv(CausalConv3d):
@@ -34,7 +34,10 @@ class NormSiluConv(CausalConv3d):
         full = empty_channels_last(x_BCTHW, x_BCTHW.shape[1], history + x_BCTHW.shape[2])
         norm_silu_into(full[:, :, history:], x_BCTHW, self.gamma.flatten())
         cache.fill(self, full, history)
-        return self._conv_forward(full, self.weight, self.bias)
+        assert self.bias is not None, "the VAE's convolutions have one"
+        if not full.is_cuda:
+            return self._conv_forward(full, self.weight, self.bias)
+        return add_bias(self._conv_forward(full, self.weight, None), self.bias)
 
 
 class UpsampleConv(nn.Conv2d):

@@ -25,8 +25,13 @@ def can_speak() -> bool:
     return shutil.which("espeak-ng") is not None
 
 
-def speak(text: str, language: str, path: str | Path, speaker: Speaker = "female") -> None:
-    """Write `text` as speech to a WAV file at `path`. Raises InputError(text_empty, text_long, no_synthesiser)."""
+def language_by_script(text: str) -> str:
+    """Which of the languages a text is read in: "zh" for one with Chinese letters, else "en"."""
+    return "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
+
+
+def words_of(text: str, language: str) -> str:
+    """What there is to speak, if it can be. Raises InputError(text_empty, text_long, no_synthesiser)."""
     words = " ".join(text.split())
     if not words:
         raise InputError("There is no text to speak; write a sentence.", code="text_empty")
@@ -34,11 +39,16 @@ def speak(text: str, language: str, path: str | Path, speaker: Speaker = "female
         kind = "a text with Chinese letters" if language == "zh" else "the text"
         message = f"{len(words)} letters are too many: {MOST_LETTERS[language]} are allowed for {kind}. Shorten it."
         raise InputError(message, code="text_long")
-    program = shutil.which("espeak-ng")
-    if program is None:
+    if not can_speak():
         message = "No speech synthesiser is installed here; install espeak-ng, or record or upload a voice."
         raise InputError(message, code="no_synthesiser")
-    command = [program, "-v", SPEAKERS[speaker][language], "-s", "150", "-w", str(path), "--stdin"]
+    return words
+
+
+def speak(text: str, language: str, path: str | Path, speaker: Speaker = "female") -> None:
+    """Write `text` as speech to a WAV file at `path`. Raises as `words_of` does."""
+    words = words_of(text, language)
+    command = ["espeak-ng", "-v", SPEAKERS[speaker][language], "-s", "150", "-w", str(path), "--stdin"]
     try:
         subprocess.run(command, input=words.encode(), check=True, capture_output=True, timeout=_PATIENCE_S)
     except (subprocess.SubprocessError, OSError):

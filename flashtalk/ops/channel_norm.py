@@ -1,4 +1,5 @@
-"""The VAE's norm over channels and SiLU, written where the next convolution reads. Called by engine/fast_vae.py.
+"""What stands between the VAE's convolutions: norm over channels and SiLU, written where the next one reads, and the
+bias of the one before. Called by engine/fast_vae.py.
 
 On a GPU one kernel reads and writes each number once; its plain twin is what other devices run.
 """
@@ -32,6 +33,16 @@ def norm_silu_plain(out_BCTHW: Tensor, x_BCTHW: Tensor, gamma_C: Tensor) -> None
     channels = x_BCTHW.shape[1]
     normed = F.normalize(x_BCTHW, dim=1) * (gamma_C.view(-1, 1, 1, 1) * channels**0.5)
     out_BCTHW.copy_(F.silu(normed))
+
+
+def add_bias(x_BCTHW: Tensor, bias_C: Tensor) -> Tensor:
+    """x + bias, in place. torch's own broadcast over channels that lie last reaches a quarter of a GPU's bandwidth."""
+    if not (x_BCTHW.is_cuda and all(map(_rows_lie_together, x_BCTHW))):
+        return x_BCTHW.add_(bias_C.view(-1, 1, 1, 1))
+    grid = (-(-x_BCTHW.numel() // NUMBERS),)
+    with torch.cuda.device(x_BCTHW.device):
+        _bias_kernel()[grid](x_BCTHW, bias_C, x_BCTHW.numel(), len(bias_C), NUMBERS)
+    return x_BCTHW
 
 
 def _rows_lie_together(video_CTHW: Tensor) -> bool:
@@ -69,3 +80,19 @@ def _kernel() -> Any:
         tl.store(out + place, (normed * tl.sigmoid(normed)).to(out.dtype.element_ty), mask=inside)
 
     return norm_silu
+
+
+@lru_cache(maxsize=1)
+def _bias_kernel() -> Any:
+    import triton  # noqa: PLC0415
+    import triton.language as tl  # noqa: PLC0415
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def add_bias(x, bias, numbers, channels: tl.constexpr, block: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
+        start = tl.program_id(0).to(tl.int64) * block
+        place = start + tl.arange(0, block)
+        channel = ((start % channels).to(tl.int32) + tl.arange(0, block)) % channels
+        value = tl.load(x + place, mask=place < numbers).to(tl.float32) + tl.load(bias + channel).to(tl.float32)
+        tl.store(x + place, value.to(x.dtype.element_ty), mask=place < numbers)
+
+    return add_bias

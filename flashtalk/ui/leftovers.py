@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
+from _collections_abc import dict_items
 from collections import defaultdict
 from collections.abc import Callable
 
 from gradio import routes
 from gradio.blocks import Blocks
+
+
+class _Sessions(defaultdict[str, set[str]]):
+    """Calls by session. Whoever walks through them is not disturbed by others, who add and drop some meanwhile."""
+
+    def items(self) -> dict_items[str, set[str]]:
+        """As they are now."""
+        return dict(self).items()
 
 
 class Leftovers:
@@ -23,7 +32,7 @@ class Leftovers:
         self._since_s: dict[str, float] = {}
         """Of uploads under way."""
         # Whoever hears the end of a call, or begins one, finds its session again, though it was swept just then.
-        self._queue.pending_event_ids_session = defaultdict(set, self._queue.pending_event_ids_session)
+        self._queue.pending_event_ids_session = _Sessions(set, self._queue.pending_event_ids_session)
 
     def forget_old(self) -> None:
         """Drop what nobody will ask for."""

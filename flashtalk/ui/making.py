@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,19 +32,16 @@ from flashtalk.ui.project import (
 )
 from flashtalk.ui.watching import Watch, Watched
 
-Update = tuple[object, str, object]
+Update = tuple[object, object, object]
 """For the video (a Segment or gr.skip()), the status line and the download links, which stay until another comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one visitor asked for: paths of the chosen files, and the settings. visitor: a name for whoever watches.
-
-    voice: or what makes one, which takes a while.
-    """
+    """What one visitor asked for: paths of the chosen files, and the settings. visitor: a name for whoever watches."""
 
     portrait: str | None
-    voice: str | Callable[[], str] | None
+    voice: str | None
     wishes: Wishes
     language: str = "en"
     visitor: str = ""
@@ -136,15 +133,16 @@ class Studio:
         self._speeds = Speeds()
         self._watched = Watched[_Watch]()
 
-    def watch(self, request: Request) -> Iterator[Update]:
+    def watch(self, request: Request, read_out: Callable[[], str] | None = None) -> Iterator[Update]:
         """Updates of the page while the film is made; an error ends them with a sentence in the status line.
 
         A visitor watches one film: a new one ends the one before.
+        read_out: makes the voice, which takes a while; an update comes as soon as it is there.
         """
         reel = _Reel()
         watch = _Watch(reel)
         yield from self._watched.updates(
-            request.visitor, watch, lambda patience_s: self._updates(request, reel, watch, patience_s)
+            request.visitor, watch, lambda patience_s: self._updates(request, read_out, reel, watch, patience_s)
         )
 
     def stop(self, visitor: str) -> bool | None:
@@ -181,11 +179,16 @@ class Studio:
         stream = engine.stream(**stream_changes(wishes.seed, wishes.settings))
         return how_alike(project.made_with, made_with(engine.info, stream))
 
-    def _updates(self, request: Request, reel: _Reel, watch: _Watch, patience_s: float) -> Generator[Update]:
+    def _updates(
+        self, request: Request, read_out: Callable[[], str] | None, reel: _Reel, watch: _Watch, patience_s: float
+    ) -> Generator[Update]:
         texts, language, model = self._context.texts, request.language, request.wishes.model
         begin = "settings.model_starts" if model else "status.start"
         yield gr.skip(), status.moving(texts, begin, language, model=model), gr.skip()
         try:
+            if read_out:
+                request = replace(request, voice=read_out())
+                yield gr.skip(), gr.skip(), gr.skip()  # the page hears of the voice before anything is waited for
             yield from self._show(request, reel, watch, patience_s)
         except Exception as error:
             yield gr.skip(), status.failed(sentence(error)), gr.skip()
@@ -194,10 +197,9 @@ class Studio:
     def _work(self, request: Request, *, watched: bool) -> Iterator[_Work]:
         wishes = request.wishes
         demand_project_room(self._context.folder)
-        voice_path = request.voice() if callable(request.voice) else request.voice
         order = Order(
             portrait_HWC=self._materials.portrait(request.portrait),
-            voice=self._materials.voice(voice_path),
+            voice=self._materials.voice(request.voice),
             prompt=wishes.prompt,
             seed=wishes.seed,
             label=wishes.label,
@@ -205,7 +207,7 @@ class Studio:
             watched=watched,
             changes=wishes.settings,
         )
-        portrait, voice = Path(request.portrait or ""), Path(voice_path or "")
+        portrait, voice = Path(request.portrait or ""), Path(request.voice or "")
         with portrait.open("rb") as face, voice.open("rb") as sound, Film(self._context.client, order) as film:
             yield _Work(film, order.voice, face, sound)
 

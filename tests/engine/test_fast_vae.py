@@ -16,7 +16,7 @@ from flashtalk.engine.fast_vae import FastUpsample, NormSiluConv, UpsampleConv, 
 from flashtalk.engine.plan import plan
 from flashtalk.models.causal import CausalConv3d, StreamCache
 from flashtalk.models.vae import ChannelNorm, ResidualBlock, WanVAE
-from flashtalk.ops.channel_norm import norm_silu_into, norm_silu_plain
+from flashtalk.ops.channel_norm import add_bias, norm_silu_into, norm_silu_plain
 
 Pair = tuple[WanVAE, WanVAE]
 
@@ -164,6 +164,16 @@ def test_the_kernel_is_its_twin(channels: int, batch: int) -> None:
     assert (room[:, :, 2:].float() - wanted).norm() / wanted.norm() < 3e-3
     assert (room[:, :, :2] == 7).all()
     assert (room[:, :, 3, 2, 3] == 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [3, 96, 384])
+def test_a_bias_is_added_as_torch_would(channels: int) -> None:
+    x = torch.randn(2, channels, 3, 37, 41, device="cuda", dtype=torch.bfloat16)
+    x, bias = x.contiguous(memory_format=torch.channels_last_3d), torch.randn(channels).cuda().bfloat16()
+    wanted = x + bias.view(-1, 1, 1, 1)
+    assert add_bias(x, bias) is x
+    assert torch.equal(x, wanted)
 
 
 @pytest.mark.gpu

@@ -79,6 +79,7 @@ def serve(app: FastAPI) -> Iterator[int]:
     finally:
         server.should_exit = True
         thread.join(10)
+        assert not thread.is_alive(), "the server did not end"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 from flashtalk.config_app import UiConfig
 from flashtalk.config_file import load_config
 from flashtalk.errors import ConfigError, InputError
+from flashtalk.media import speak
 from flashtalk.media.segments import Segment
 from flashtalk.ui.build import make_context
 from flashtalk.ui.making import Request
@@ -83,6 +84,7 @@ def test_a_text_that_is_still_being_read_out_does_not_end_the_film_of_a_later_pr
         go_on.wait(WAIT_S)
         return str(VOICE)
 
+    monkeypatch.setattr(speak, "can_speak", lambda: True)
     monkeypatch.setattr(tab, "speak", read)
     with ThreadPoolExecutor(1) as pool:
         typed = pool.submit(list, tab.watch(ASKED, str(FACE), None, "Hello.", *PANEL))
@@ -90,10 +92,41 @@ def test_a_text_that_is_still_being_read_out_does_not_end_the_film_of_a_later_pr
         card = tab.watch_sample(SAMPLES[0])(ASKED, *PANEL)
         told = [next(card)]
         go_on.set()
-        said = [words for _, words, *_ in typed.result(WAIT_S)]
+        said = [(str(words), voice) for _, words, _, voice in typed.result(WAIT_S)]
         told += card
     assert any("Done" in str(words) for _, words, *_ in told)
-    assert not any("Done" in str(words) for words in said)
+    assert not any("Done" in words for words, _ in said)
+    assert all(voice == gr.skip() for _, voice in said), "beside the card's face"
+
+
+def test_a_text_that_was_read_out_is_in_the_chooser_before_the_film_waits_for_anything(
+    tab: _Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever chooses a voice for the next film meanwhile keeps it."""
+    told, client = list[Any](), tab._context.client
+    known, really = list[Any](), client.open
+
+    def seat(*given: Any, **named: Any) -> Any:
+        known.extend(told)
+        return really(*given, **named)
+
+    monkeypatch.setattr(speak, "can_speak", lambda: True)
+    monkeypatch.setattr(tab, "speak", lambda *_: str(VOICE))
+    monkeypatch.setattr(client, "open", seat)
+    for *_, voice in tab.watch(ASKED, str(FACE), None, "Hello.", *PANEL):
+        told.append(voice)
+    assert str(VOICE) in known
+    assert told.count(str(VOICE)) == 1
+
+
+def test_a_text_that_cannot_be_spoken_leaves_the_film_that_is_being_made(tab: _Tab) -> None:
+    film = tab.watch(ASKED, str(FACE), str(VOICE), "", *PANEL)
+    for _ in range(2):
+        next(film)
+    refused = list(tab.watch(ASKED, str(FACE), None, "x" * 10_000, *PANEL))
+    assert "letters are too many" in str(refused)
+    told = str(list(film))
+    assert ("Done" in told, "film.mp4" in told) == (True, True)
 
 
 def test_of_two_projects_the_one_opened_last_is_what_fills_the_page(

@@ -128,6 +128,15 @@ def test_calls_that_were_heard_and_those_that_nobody_can_hear_any_more_are_forgo
     assert queue.pending_event_ids_session["heard"] == {"new"}, "a call that comes while it is swept"
 
 
+def test_who_looks_for_a_call_finds_it_while_others_are_forgotten() -> None:
+    """As Gradio does in its own thread."""
+    left, _, queue = leftovers({"heard": set(), "goes on": {"runs"}})
+    looking = iter(queue.pending_event_ids_session.items())
+    next(looking)
+    left.forget_old()
+    assert next(looking) == ("goes on", {"runs"})
+
+
 def test_the_mounted_app_forgets_calls_that_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     with FakeHouse(load_config("cpu")) as client:

@@ -1,7 +1,7 @@
 // Whether the typed text speaks or the chosen voice: whichever the visitor did last. `element` says which, and how long
 // the text is. ui/tabs/upload.py asks when a film is ordered, and tells what happens to the voice.
 const line = element.querySelector(".ft-letters");
-const CHINESE = /[\u4e00-\u9fff]/; // as ui/tabs/upload.py tells languages apart
+const CHINESE = /[\u4e00-\u9fff]/; // as media/speak.py tells languages apart
 let text = "", voiceLast = false, acts = 0;
 
 function choose(voice) {

@@ -145,25 +145,23 @@ class _Tab:
         self, request: gr.Request, portrait: str | None, voice: str | None, typed: str, *values: Any
     ) -> Iterator[tuple[Any, ...]]:
         """The film as it is made, and its voice if that is to be `typed` words; `values` are a panel's."""
-        chosen: Any = gr.skip()
+        chosen: list[str] = []
 
         def read_out() -> str:
-            nonlocal chosen
-            chosen = self.speak(typed, portrait)
-            return str(chosen)
+            chosen.append(self.speak(typed, portrait))
+            return chosen[-1]
 
-        for update in self._film(request, portrait, read_out if typed.strip() else voice, *values):
-            yield *update, chosen
-            chosen = gr.skip()
-
-    def _film(
-        self, request: gr.Request, portrait: str | None, voice: str | Callable[[], str] | None, *values: Any
-    ) -> Iterator[tuple[Any, ...]]:
-        wanted, language, visitor = settings.wishes(*values), language_of(request), request.session_hash or ""
-        asked = Request(portrait=portrait, voice=voice, wishes=wanted, language=language, visitor=visitor)
-        yield from self.studio.watch(asked)
+        try:
+            if typed.strip():
+                speak.words_of(typed, speak.language_by_script(typed))
+        except FlashTalkError as error:  # what cannot be spoken ends no film that is being made
+            yield gr.skip(), status.failed(sentence(error)), gr.skip(), gr.skip()
+        else:
+            asked = _asked(request, portrait, voice, *values)
+            for update in self.studio.watch(asked, read_out if typed.strip() else None):
+                yield *update, chosen.pop() if chosen else gr.skip()
         # Gradio says the last update again when a function ends, and by then another film may be on the page.
-        yield gr.skip(), gr.skip(), gr.skip()
+        yield (gr.skip(),) * 4
 
     def watch_sample(self, sample: Sample) -> Callable[..., Iterator[tuple[Any, ...]]]:
         """A function that shows the film of a sample, and puts its face and voice into the choosers."""
@@ -171,9 +169,10 @@ class _Tab:
 
         def watch(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
             chosen: tuple[Any, ...] = files
-            for update in self._film(request, *files, *values):
+            for update in self.studio.watch(_asked(request, *files, *values)):
                 yield *update, *chosen
                 chosen = gr.skip(), gr.skip()
+            yield (gr.skip(),) * 5  # as above
 
         return watch
 
@@ -184,10 +183,9 @@ class _Tab:
 
     def speak(self, text: str, portrait: str | None = None) -> str:
         """The text as a sound file, read by whom suits the face; the script says the language."""
-        language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else "en"
         with self._speaking.one_more(_PATIENCE_S):
             path = self._context.owners.new_folder() / "speech.wav"
-            speak.speak(text, language, path, speaker_for(self._context.assets, portrait))
+            speak.speak(text, speak.language_by_script(text), path, speaker_for(self._context.assets, portrait))
         return str(path)
 
     def open_project(self, request: gr.Request, path: str) -> Iterator[Any]:
@@ -227,6 +225,11 @@ class _Tab:
         if how not in (_STOPPED[True], _STOPPED[False]):
             return gr.skip()
         return status.plain(self._context.texts, how, language_of(request))
+
+
+def _asked(request: gr.Request, portrait: str | None, voice: str | None, *values: Any) -> Request:
+    wanted, language, visitor = settings.wishes(*values), language_of(request), request.session_hash or ""
+    return Request(portrait=portrait, voice=voice, wishes=wanted, language=language, visitor=visitor)
 
 
 def build(context: UiContext) -> None:
