@@ -258,7 +258,7 @@ class Seat:
         self._strikes += 1
         if self._strikes >= MAX_STRIKES:
             stopped = f"this stream stopped the engine {MAX_STRIKES} times and was given up"
-            self.fail(WorkerLost(f"{stopped}; choose another picture or other settings", code=GIVEN_UP))
+            self.fail(WorkerLost(f"{stopped}; choose another picture or other settings, or try again", code=GIVEN_UP))
 
     def fail(self, error: FlashTalkError) -> None:
         """End it with these words; chunks that are there may still be taken."""

@@ -59,7 +59,7 @@ CHINESE: dict[str, str] = {
     "films_kept": "您保存在此的视频已达上限；请先删除一部。",
     "door_busy": "同时打开的文件太多；请一分钟后再试。",
     **dict.fromkeys(("worker_lost", "rank_lost", "rank_missing"), "生成引擎多次中断，请稍后再试。"),
-    "given_up": "生成引擎两次因此中断，已放弃；请换一张图片或其他设置。",
+    "given_up": "生成引擎两次因此中断，已放弃；请换一张图片或其他设置，或再试一次。",
     **dict.fromkeys(("engine", "refused", "quantize_nothing", "quantize_size"), "生成引擎出错，请重试。"),
     "out_of_memory": "服务器内存不足，请换较小的画面尺寸，或稍后再试。",
     "session_closed": "本次生成已结束，请重新开始。",

@@ -154,6 +154,29 @@ def test_of_two_projects_the_one_opened_last_is_what_fills_the_page(
     assert "The project is open" in opened[0][0]
 
 
+def test_a_project_that_cannot_be_read_leaves_the_one_that_is_being_opened(
+    tab: _Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts, go_on = threading.Event(), threading.Event()
+    with FACE.open("rb") as face, VOICE.open("rb") as voice:
+        write_project(tmp_path / "film.json", Wishes(), face, voice, MADE_WITH)
+    (tmp_path / "broken.json").write_text("{")
+
+    def how(_: Any) -> str:
+        starts.set()
+        go_on.wait(WAIT_S)
+        return "same"
+
+    monkeypatch.setattr(tab.studio, "how_alike", how)
+    with ThreadPoolExecutor(1) as pool:
+        former = pool.submit(list, tab.open_project(ASKED, str(tmp_path / "film.json")))
+        assert starts.wait(WAIT_S)
+        with pytest.raises(InputError):
+            list(tab.open_project(ASKED, str(tmp_path / "broken.json")))
+        go_on.set()
+        assert "The project is open" in former.result(WAIT_S)[0][0]
+
+
 def test_a_stop_where_no_comparison_is_made_leaves_what_is_said(tab: _Tab) -> None:
     other = compare._Tab(tab._context)
     assert other.stop(ASKED) == gr.skip()

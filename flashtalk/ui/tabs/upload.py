@@ -19,6 +19,7 @@ from flashtalk.ui.context import UiContext
 from flashtalk.ui.making import Request, Studio
 from flashtalk.ui.material import materials_of
 from flashtalk.ui.mishaps import sentence
+from flashtalk.ui.project import Project
 from flashtalk.ui.samples import SAMPLES, Sample, portrait_path, speaker_for, voice_path
 from flashtalk.ui.texts import Pair, language_of
 from flashtalk.ui.theme import STATIC
@@ -191,18 +192,17 @@ class _Tab:
     def open_project(self, request: gr.Request, path: str) -> Iterator[Any]:
         """A project file's portrait, voice and settings, and a sentence about what its film will be like here.
 
-        A visitor opens one: a new one takes the place of the one before.
+        A visitor opens one: a new one that can be read takes the place of the one before.
         """
-        watch = Watch()
+        watch, read = Watch(), self.studio.unpacked(path, self._context.owners.new_folder())
         try:
-            yield from self._opening.updates(request.session_hash or "", watch, lambda _: self._opened(request, path))
+            yield from self._opening.updates(request.session_hash or "", watch, lambda _: self._opened(request, read))
         except Exception:
             if not watch.is_over:
                 raise
         yield gr.skip()  # as above
 
-    def _opened(self, request: gr.Request, path: str) -> Generator[tuple[Any, ...]]:
-        project = self.studio.unpacked(path, self._context.owners.new_folder())
+    def _opened(self, request: gr.Request, project: Project) -> Generator[tuple[Any, ...]]:
         texts, wishes, language = self._context.texts, project.wishes, language_of(request)
         values = settings.panel_values(wishes, self._context.client)
         if wishes.model in self._context.client.variants:  # only when it runs can it be told what it would make
