@@ -280,7 +280,7 @@ def test_nothing_that_was_sent_is_skipped_when_the_picture_becomes_simpler(paced
     with served_page(paced.client, paced.folder / player) as address, browser_page(paced.turns) as tab:
         open_tab(tab, address + f"?player={player}")
         talking(tab)
-        tab.wait_for_function(f"() => {PLAYER}.now() > 0.3")
+        tab.wait_for_function(f"() => {PLAYER}.now() > 1.5")
         tab.evaluate(WATCH_LATENESS)
         tab.evaluate(LEAPS)
         paced.cost_s[0] = 1.0
