@@ -21,7 +21,7 @@ class FedStream:
         self.frames = frames
         self._job = job
         self._voice = voice
-        self.given = self._sound_until(frames) if given is None else given
+        self.given = job.fed_until(frames) if given is None else given
 
     @property
     def sound_ended(self) -> bool:
@@ -40,16 +40,9 @@ class FedStream:
             yield chunk
 
     def _feed(self) -> None:
-        config = self._job.stream
-        new = (config.chunk_frames if self.frames else config.first_chunk_frames) - config.motion_frames
-        until = self._sound_until(self.frames + new)
+        until = self._job.fed_until(self._job.after_next(self.frames))
         if until > self.given:
             self.stream.feed(read_voice(self._voice, self.given, until))
         self.given = until
         if self.sound_ended:
             self.stream.finish()
-
-    def _sound_until(self, frames: int) -> int:
-        """Samples that were fed when chunks up to `frames` are taken."""
-        config = self._job.stream
-        return min(self._job.samples, (frames + config.lookahead_frames) * config.samples_per_frame if frames else 0)

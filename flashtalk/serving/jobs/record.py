@@ -82,6 +82,16 @@ class Job:
         """Frames that are to be made."""
         return self.span.end - self.span.first if self.span else self.total_frames
 
+    def fed_until(self, frames: int) -> int:
+        """Samples that its stream was given when chunks up to frame `frames` are taken."""
+        heard = (frames + self.stream.lookahead_frames) * self.stream.samples_per_frame if frames else 0
+        return min(self.samples, heard)
+
+    def after_next(self, frames: int) -> int:
+        """The frame behind the chunk that begins with this one."""
+        stream = self.stream
+        return frames + (stream.chunk_frames if frames else stream.first_chunk_frames) - stream.motion_frames
+
     @property
     def unfinished(self) -> bool:
         """Whether it may still go on."""

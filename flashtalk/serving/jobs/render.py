@@ -167,22 +167,12 @@ class Render:
 
     def _feed(self, place: _Place) -> None:
         """Just the sound that the next chunk takes."""
-        until = self._sound_until(place.frames + self._next_frames(place.frames))
+        until = self._job.fed_until(self._job.after_next(place.frames))
         if until > place.fed:
             place.stream.feed(read_voice(self._folder.voice, place.fed, until))
         place.fed = until
         if until == self._job.samples:
             place.stream.finish()
-
-    def _next_frames(self, frames: int) -> int:
-        stream = self._job.stream
-        return (stream.chunk_frames if frames else stream.first_chunk_frames) - stream.motion_frames
-
-    def _sound_until(self, frames: int) -> int:
-        """Samples that were fed when chunks up to `frames` are taken."""
-        stream = self._job.stream
-        heard = (frames + stream.lookahead_frames) * stream.samples_per_frame if frames else 0
-        return min(self._job.samples, heard)
 
     def _write(self, film: Mp4Writer, chunk: VideoChunk, last: bool, meter: DriftMeter, started_s: float) -> float:
         first, frames_FHWC = chunk.first_frame, chunk.frames_FHWC
@@ -208,7 +198,7 @@ class Render:
         self._rows.sync()
         self._journal.write(entry, place.stream.save)
         self._saved_s, self._unsaved_chunks = time.monotonic(), 0
-        if place.fed == self._sound_until(place.frames):  # what is made again from it is fed the next chunk's sound
+        if place.fed == self._job.fed_until(place.frames):  # what is made again from it is fed the next chunk's sound
             self._states.keep(place.frames, self._journal.session_file(self._journal.read()))
 
     def _write_end(self, film: Mp4Writer, place: _Place) -> Ending:
