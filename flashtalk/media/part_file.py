@@ -63,11 +63,16 @@ def _copy_whole(old: Path, new: Path) -> None:
     temporary = new.with_name(f"{new.name}.copying")
     try:
         shutil.copyfile(old, temporary, follow_symlinks=False)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.replace(new)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Have what was written to it outlive a power cut. Raises OSError."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -129,13 +129,18 @@ def test_a_text_that_cannot_be_spoken_leaves_the_film_that_is_being_made(tab: _T
     assert ("Done" in told, "film.mp4" in told) == (True, True)
 
 
+def written(path: Path) -> str:
+    with FACE.open("rb") as face, VOICE.open("rb") as voice:
+        write_project(path, Wishes(), face, voice, MADE_WITH)
+    return str(path)
+
+
 def test_of_two_projects_the_one_opened_last_is_what_fills_the_page(
     tab: _Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one's model is being started meanwhile, and fails."""
     starts, go_on = threading.Event(), threading.Event()
-    with FACE.open("rb") as face, VOICE.open("rb") as voice:
-        write_project(tmp_path / "film.json", Wishes(), face, voice, MADE_WITH)
+    project = written(tmp_path / "film.json")
 
     def how(_: Any) -> str:
         if not starts.is_set():
@@ -146,9 +151,9 @@ def test_of_two_projects_the_one_opened_last_is_what_fills_the_page(
 
     monkeypatch.setattr(tab.studio, "how_alike", how)
     with ThreadPoolExecutor(1) as pool:
-        former = pool.submit(list, tab.open_project(ASKED, str(tmp_path / "film.json")))
+        former = pool.submit(list, tab.open_project(ASKED, project))
         assert starts.wait(WAIT_S)
-        opened = list(tab.open_project(ASKED, str(tmp_path / "film.json")))
+        opened = list(tab.open_project(ASKED, project))
         go_on.set()
         assert former.result(WAIT_S) == [gr.skip()]
     assert "The project is open" in opened[0][0]
@@ -158,8 +163,7 @@ def test_a_project_that_cannot_be_read_leaves_the_one_that_is_being_opened(
     tab: _Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts, go_on = threading.Event(), threading.Event()
-    with FACE.open("rb") as face, VOICE.open("rb") as voice:
-        write_project(tmp_path / "film.json", Wishes(), face, voice, MADE_WITH)
+    project = written(tmp_path / "film.json")
     (tmp_path / "broken.json").write_text("{")
 
     def how(_: Any) -> str:
@@ -169,7 +173,7 @@ def test_a_project_that_cannot_be_read_leaves_the_one_that_is_being_opened(
 
     monkeypatch.setattr(tab.studio, "how_alike", how)
     with ThreadPoolExecutor(1) as pool:
-        former = pool.submit(list, tab.open_project(ASKED, str(tmp_path / "film.json")))
+        former = pool.submit(list, tab.open_project(ASKED, project))
         assert starts.wait(WAIT_S)
         with pytest.raises(InputError):
             list(tab.open_project(ASKED, str(tmp_path / "broken.json")))

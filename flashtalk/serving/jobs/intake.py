@@ -15,9 +15,9 @@ import numpy as np
 
 from flashtalk.config import StreamConfig
 from flashtalk.errors import EngineError, InputError
-from flashtalk.media.part_file import plain_errors, share_file
+from flashtalk.media.part_file import plain_errors, share_file, sync_file
 from flashtalk.serving.door import Door, Kind, gone
-from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder, sync_file
+from flashtalk.serving.jobs.record import TRACK_RATE, Job, JobFolder
 from flashtalk.serving.jobs.sound import write_track, write_voice
 
 _FILM_BYTES_PER_PIXEL = 0.1

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from flashtalk.config import StreamConfig
 from flashtalk.config_file import from_tree
 from flashtalk.errors import EngineError, FlashTalkError
-from flashtalk.media.part_file import plain_errors, sync_folder
+from flashtalk.media.part_file import plain_errors, sync_file, sync_folder
 
 State = Literal["waiting", "rendering", "paused", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("waiting", "rendering", "paused")
@@ -142,12 +142,6 @@ class JobFolder:
             return _job_from(json.loads(self._record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError, FlashTalkError):
             raise EngineError("The record of a film is damaged.", code="job_damaged") from None
-
-
-def sync_file(path: Path) -> None:
-    """Have what was written to it outlive a power cut. Raises OSError."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def new_id() -> str:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flashtalk.media.part_file import plain_errors
+from flashtalk.media.part_file import plain_errors, sync_file
 from flashtalk.serving.jobs.drift import Look
-from flashtalk.serving.jobs.record import sync_file
 
 _SINGLE, _TOGETHER = 16, 8
 

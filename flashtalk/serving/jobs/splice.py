@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from av.container import InputContainer
 
 from flashtalk.errors import EngineError
 from flashtalk.media.label import ABOUT
-from flashtalk.media.part_file import sync_folder
+from flashtalk.media.part_file import sync_file, sync_folder
 from flashtalk.serving.jobs.record import JobFolder, Span
 
 Timed = tuple[float, int, av.Packet]
@@ -28,8 +27,7 @@ def splice(folder: JobFolder, span: Span, fps: int) -> None:
     temporary = folder.film.with_suffix(".finishing.mp4")
     try:
         _mux(folder, span, fps, temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.replace(folder.film)
     finally:
         temporary.unlink(missing_ok=True)
